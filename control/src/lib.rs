@@ -1,0 +1,1 @@
+//! The control plane: objects to Envoy resources to streams.

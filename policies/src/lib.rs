@@ -1,0 +1,1 @@
+//! What a user may say: traffic objects, their validation, precedence and defaults.

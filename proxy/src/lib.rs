@@ -1,0 +1,1 @@
+//! The data plane: threads, sockets, HTTP and the xDS client.

@@ -1,0 +1,1 @@
+//! What a proxy would do with a call, answered by the real stages without a socket.

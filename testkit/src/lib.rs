@@ -1,0 +1,1 @@
+//! Scripted upstreams, harness and contract tests; never shipped.
