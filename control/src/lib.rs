@@ -1,1 +1,4 @@
 //! The control plane: objects to Envoy resources to streams.
+
+pub mod scope;
+pub mod world;
