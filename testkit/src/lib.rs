@@ -1,1 +1,14 @@
 //! Scripted upstreams, harness and contract tests; never shipped.
+//!
+//! in → out: a script → a server, a client or a control plane on loopback, port 0, with a record of what it saw.
+//! owns: everything that a test across sockets needs and production must not know of.
+//! may not touch: private items of the packages under test, any port or file that it did not make itself.
+
+pub mod client;
+pub mod eventually;
+pub mod message;
+pub mod upstream;
+
+pub use client::{Client, Reply};
+pub use eventually::eventually;
+pub use upstream::{Behaviour, Ledger, Seen, Upstream};
