@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::world::World;
+use serde_json::Value;
+use weft_xds::pb;
+
+use crate::world::{NamespacedName, Pod, World};
 
 /// An xDS client, seen as the receiver of configuration. Equal scopes receive equal resources.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +34,7 @@ pub struct Scope {
     pub cluster_id: String,
     /// Workload that owns its pod.
     pub workload: String,
-    /// Container ports of its application (`APP_CONTAINERS` apart: `POD_PORTS` of Istio's metadata).
+    /// Container ports of its application (`POD_PORTS` of Istio's metadata).
     pub app_ports: Vec<u16>,
     /// `false` for a gateway that may not bind ports below 1024.
     pub privileged_ports: bool,
@@ -58,11 +62,120 @@ pub enum Interception {
 }
 
 impl Scope {
-    /// The scope of a node that states `id` and `metadata`. Where the world knows the node's pod (same
-    /// namespace and name, or same address), what the pod says is preferred.
-    pub fn from_node_parts(id: &str, metadata: &serde_json::Value, world: &World) -> Result<Self, ScopeError> {
-        let _ = (metadata, world);
-        Err(ScopeError::Id(id.to_owned()))
+    /// The scope of an xDS client. See [`Scope::from_parts`].
+    ///
+    /// # Errors
+    /// If the node's id has another form than Istio's.
+    pub fn from_node(node: &pb::core::Node, world: &World) -> Result<Self, ScopeError> {
+        let metadata = node.metadata.as_ref().map(struct_to_json).unwrap_or_default();
+        Self::from_parts(&node.id, &metadata, world)
+    }
+
+    /// The scope of a node that states `id` and `metadata` (an object with Istio's keys). Where the world knows the
+    /// node's pod, by namespace and name or else by address, what the pod says is preferred.
+    ///
+    /// # Errors
+    /// If `id` is not `sidecar~IP~NAME.NAMESPACE~DOMAIN` (or `router~…`).
+    pub fn from_parts(id: &str, metadata: &Value, world: &World) -> Result<Self, ScopeError> {
+        let malformed = || ScopeError::Id(id.to_owned());
+        let parts: Vec<&str> = id.split('~').collect();
+        let [node_type, ip, dotted, dns_domain] = parts[..] else { return Err(malformed()) };
+        let node_type = match node_type {
+            "sidecar" => NodeType::Sidecar,
+            "router" => NodeType::Router,
+            _ => return Err(malformed()),
+        };
+        let ip: IpAddr = ip.parse().map_err(|_| ScopeError::Address(id.to_owned(), ip.to_owned()))?;
+        let (name, namespace) = dotted.rsplit_once('.').ok_or_else(malformed)?;
+        let text = |key: &str| metadata.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut scope = Self {
+            id: id.to_owned(),
+            node_type,
+            ip,
+            name: name.to_owned(),
+            namespace: Some(text("NAMESPACE")).filter(|stated| !stated.is_empty()).unwrap_or_else(|| namespace.to_owned()),
+            dns_domain: dns_domain.to_owned(),
+            labels: labels(metadata.get("LABELS")),
+            service_account: text("SERVICE_ACCOUNT"),
+            interception: match text("INTERCEPTION_MODE").as_str() {
+                "TPROXY" => Interception::Tproxy,
+                "NONE" => Interception::None,
+                _ => Interception::Redirect,
+            },
+            cluster_id: text("CLUSTER_ID"),
+            workload: Some(text("WORKLOAD_NAME")).filter(|stated| !stated.is_empty()).unwrap_or_else(|| name.to_owned()),
+            app_ports: app_ports(metadata.get("POD_PORTS")),
+            privileged_ports: !matches!(metadata.get("UNPRIVILEGED_POD"), Some(Value::Bool(true)))
+                && text("UNPRIVILEGED_POD") != "true",
+        };
+        if let Some(pod) = scope.pod(world) {
+            scope.namespace.clone_from(&pod.namespace);
+            scope.labels = (*pod.labels).clone();
+            scope.service_account.clone_from(&pod.service_account);
+            scope.workload.clone_from(&pod.workload);
+            scope.app_ports = pod.container_ports.iter().map(|port| port.number).collect();
+        }
+        Ok(scope)
+    }
+
+    /// The pod of this node, if the world knows it: by name, else the only one at its address. A pod at loopback
+    /// is asked for by name only, since any number of nodes may share that address.
+    pub fn pod(&self, world: &World) -> Option<Arc<Pod>> {
+        if let Some(pod) = world.pods.get(&NamespacedName::new(&self.namespace, &self.name)) {
+            return Some(pod.clone());
+        }
+        let mut there = world.pods.values().filter(|pod| pod.ip == Some(self.ip) && !self.ip.is_loopback());
+        let pod = there.next()?;
+        there.next().is_none().then(|| pod.clone())
+    }
+}
+
+/// `LABELS`: an object, or the JSON text of one.
+fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
+    let parsed;
+    let object = match value {
+        Some(Value::String(text)) => {
+            parsed = serde_json::from_str(text).unwrap_or_default();
+            &parsed
+        }
+        Some(object) => object,
+        None => return BTreeMap::new(),
+    };
+    let entries = object.as_object().into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// `POD_PORTS`: a list of container ports, or the JSON text of one, as Istio's injector writes it.
+fn app_ports(value: Option<&Value>) -> Vec<u16> {
+    let parsed;
+    let list = match value {
+        Some(Value::String(text)) => {
+            parsed = serde_json::from_str(text).unwrap_or_default();
+            &parsed
+        }
+        Some(list) => list,
+        None => return Vec::new(),
+    };
+    let ports = list.as_array().into_iter().flatten();
+    ports.filter_map(|port| port.get("containerPort")?.as_u64()?.try_into().ok()).collect()
+}
+
+/// A protobuf `Struct` as JSON.
+fn struct_to_json(fields: &pb::protobuf::Struct) -> Value {
+    Value::Object(fields.fields.iter().map(|(key, value)| (key.clone(), value_to_json(value))).collect())
+}
+
+fn value_to_json(value: &pb::protobuf::Value) -> Value {
+    use pb::protobuf::value::Kind;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(flag)) => Value::Bool(*flag),
+        // Protobuf has one kind of number; whole ones are meant as such.
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9e15 => Value::from(*number as i64),
+        Some(Kind::NumberValue(number)) => Value::from(*number),
+        Some(Kind::StringValue(text)) => Value::String(text.clone()),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.iter().map(value_to_json).collect()),
+        Some(Kind::StructValue(fields)) => struct_to_json(fields),
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Kind {
     Namespace,
     /// The mesh configuration, a ConfigMap.
     MeshConfig,
+    /// No object: a file of the source, whose path is the name. It appears in status only.
+    File,
 }
 
 impl Kind {
@@ -67,6 +69,7 @@ impl Kind {
             Self::Secret => "Secret",
             Self::Namespace => "Namespace",
             Self::MeshConfig => "ConfigMap",
+            Self::File => "File",
         }
     }
 }

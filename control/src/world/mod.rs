@@ -3,17 +3,21 @@
 //! may not touch: proxies, Envoy messages, sockets, files.
 
 mod changes;
+mod convert;
 mod endpoint;
 mod key;
 mod pod;
-mod protocol;
+mod reach;
 mod service;
+mod shelf;
 mod view;
+mod writer;
 
 pub use changes::Changes;
 pub use endpoint::{Endpoint, Locality, Readiness};
 pub use key::{Kind, NamespacedName, ObjectKey};
 pub use pod::{ContainerPort, Pod};
-pub use protocol::Protocol;
+pub use weft_policies::kind::protocol::Protocol;
 pub use service::{Service, ServicePort, TargetPort};
 pub use view::{Map, Policies, Secret, World};
+pub use writer::{Outcome, Verdict, Writer};

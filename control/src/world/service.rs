@@ -26,6 +26,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// `spec.selector`; empty when endpoints are managed by somebody else.
     pub selector: BTreeMap<String, String>,
+    /// `spec.publishNotReadyAddresses`: endpoints take traffic whether or not they are ready.
+    pub publish_not_ready: bool,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations`.
