@@ -1,0 +1,86 @@
+//! HTTP connections, as Istio sets them up (istio `listener_builder.go: buildHTTPConnectionManager`).
+
+use std::time::Duration;
+
+use weft_policies::mesh::PathNormalization;
+use weft_xds::{pack, pb};
+
+use crate::generate::wire;
+
+/// Name of the network filter.
+const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
+/// What the `server` header of responses says.
+const SERVER_NAME: &str = "weft";
+/// Largest request header block in KiB; Envoy's own default, stated since users may notice it.
+const REQUEST_HEADERS_KB_MAX: u32 = 60;
+
+/// Where a connection comes from, as far as trust goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// From outside: what it says about itself and the way it came is replaced.
+    Edge,
+    /// From the application beside this proxy.
+    Application,
+}
+
+/// A filter chain that serves HTTP by a route table.
+pub(super) fn chain(stat_prefix: &str, routes: &str, trust: Trust, normalization: PathNormalization) -> pb::listener::FilterChain {
+    let manager = connection_manager(stat_prefix, routes, trust, normalization);
+    pb::listener::FilterChain {
+        name: routes.to_owned(),
+        filters: vec![wire::network_filter(CONNECTION_MANAGER, pack(&manager))],
+        ..Default::default()
+    }
+}
+
+fn connection_manager(
+    stat_prefix: &str,
+    routes: &str,
+    trust: Trust,
+    normalization: PathNormalization,
+) -> pb::hcm::HttpConnectionManager {
+    use pb::hcm::http_connection_manager::{RouteSpecifier, UpgradeConfig};
+    let mut manager = pb::hcm::HttpConnectionManager {
+        stat_prefix: stat_prefix.to_owned(),
+        route_specifier: Some(RouteSpecifier::Rds(pb::hcm::Rds {
+            config_source: Some(wire::ads()),
+            route_config_name: routes.to_owned(),
+        })),
+        http_filters: filters(),
+        server_name: SERVER_NAME.to_owned(),
+        max_request_headers_kb: Some(wire::u32_value(REQUEST_HEADERS_KB_MAX)),
+        // Off: a stream may be silent for as long as its route allows.
+        stream_idle_timeout: Some(wire::duration(Duration::ZERO)),
+        use_remote_address: Some(wire::bool_value(trust == Trust::Edge)),
+        generate_request_id: Some(wire::bool_value(true)),
+        strip_trailing_host_dot: true,
+        upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
+        ..Default::default()
+    };
+    normalize_path(&mut manager, normalization);
+    manager
+}
+
+/// Mesh `pathNormalization`: done before anything reads the path, and what upstreams see.
+fn normalize_path(manager: &mut pb::hcm::HttpConnectionManager, normalization: PathNormalization) {
+    use pb::hcm::http_connection_manager::PathWithEscapedSlashesAction as Escaped;
+    let (normalize, merge, escaped) = match normalization {
+        PathNormalization::None => (false, false, Escaped::KeepUnchanged),
+        PathNormalization::Base => (true, false, Escaped::KeepUnchanged),
+        PathNormalization::MergeSlashes => (true, true, Escaped::KeepUnchanged),
+        PathNormalization::DecodeAndMergeSlashes => (true, true, Escaped::UnescapeAndForward),
+    };
+    manager.normalize_path = Some(wire::bool_value(normalize));
+    manager.merge_slashes = merge;
+    manager.path_with_escaped_slashes_action = escaped.into();
+}
+
+/// The filters of every HTTP chain, in the order in which a request meets them. Fault and CORS do nothing
+/// until a route configures them.
+fn filters() -> Vec<pb::hcm::HttpFilter> {
+    vec![
+        wire::http_filter(wire::FAULT, &pb::fault::HttpFault::default()),
+        wire::http_filter(wire::CORS, &pb::cors::Cors::default()),
+        wire::http_filter(wire::ROUTER, &pb::router::Router::default()),
+    ]
+}

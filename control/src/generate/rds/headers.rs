@@ -1,0 +1,148 @@
+//! Header operations of a rule and of its destinations.
+//!
+//! The order is the same wherever they apply: removals, then `set`, then `add`, each sorted by name; of two `set`
+//! for one header the destination's wins. Envoy removes before it adds, so one level of it holds both lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_policies::kind::virtual_service::{HeaderOperations, Headers, HttpRoute, HttpRouteDestination};
+use weft_xds::pb;
+
+use super::action::eligible;
+use crate::generate::wire;
+use pb::core::header_value_option::HeaderAppendAction;
+
+/// Puts the operations of a forwarding rule on its route: with a single destination, those of that as well.
+pub(super) fn apply_to_route(route: &mut pb::route::Route, rule: &HttpRoute, destinations: &[HttpRouteDestination]) {
+    let only = match eligible(destinations).as_slice() {
+        &[only] => Some(&destinations[only].headers),
+        _ => None,
+    };
+    let request = merged(&rule.headers.request, only.map(|headers| &headers.request));
+    let response = merged(&rule.headers.response, only.map(|headers| &headers.response));
+    (route.request_headers_to_add, route.request_headers_to_remove) = operations(&request);
+    (route.response_headers_to_add, route.response_headers_to_remove) = operations(&response);
+}
+
+/// Puts the response operations of a rule that answers by itself on its route.
+pub(super) fn apply_to_answer(route: &mut pb::route::Route, rule: &HttpRoute) {
+    (route.response_headers_to_add, route.response_headers_to_remove) = operations(&rule.headers.response);
+}
+
+/// Puts the operations of one of several destinations on its share. They apply after those of the rule; a removal
+/// of what the rule sets would then take away more than it should, so it is left out.
+pub(super) fn apply_to_destination(
+    weight: &mut pb::route::weighted_cluster::ClusterWeight,
+    rule: &HttpRoute,
+    destination: &HttpRouteDestination,
+) {
+    let request = beneath(&rule.headers.request, &destination.headers.request);
+    let response = beneath(&rule.headers.response, &destination.headers.response);
+    (weight.request_headers_to_add, weight.request_headers_to_remove) = operations(&request);
+    (weight.response_headers_to_add, weight.response_headers_to_remove) = operations(&response);
+}
+
+/// The authority that a rule asks for: by its rewrite, else by setting the header.
+pub(super) fn authority_of_rule(rule: &HttpRoute) -> Option<String> {
+    let rewrite = rule.rewrite.as_ref().and_then(|rewrite| rewrite.authority.clone());
+    rewrite.filter(|authority| !authority.is_empty()).or_else(|| authority_of(&rule.headers))
+}
+
+/// The authority that header operations set: a Host is rewritten, never added.
+pub(super) fn authority_of(headers: &Headers) -> Option<String> {
+    let named = |operations: &BTreeMap<String, String>| {
+        operations.iter().find(|(name, _)| is_authority(name)).map(|(_, value)| value.clone())
+    };
+    named(&headers.request.set).or_else(|| named(&headers.request.add))
+}
+
+fn is_authority(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
+}
+
+/// Both levels as one.
+fn merged(rule: &HeaderOperations, destination: Option<&HeaderOperations>) -> HeaderOperations {
+    let mut both = rule.clone();
+    if let Some(destination) = destination {
+        both.set.extend(destination.set.clone());
+        // Two values may be added for one header; a map holds one, so the second level rides in the list.
+        both.remove.extend(destination.remove.iter().cloned());
+        for (name, value) in &destination.add {
+            match both.add.get_mut(name) {
+                Some(first) => *first = format!("{first},{value}"),
+                None => {
+                    both.add.insert(name.clone(), value.clone());
+                }
+            }
+        }
+    }
+    both
+}
+
+fn beneath(rule: &HeaderOperations, destination: &HeaderOperations) -> HeaderOperations {
+    let given = |name: &str| {
+        rule.set.keys().chain(rule.add.keys()).any(|given| given.eq_ignore_ascii_case(name))
+    };
+    let remove = destination.remove.iter().filter(|name| !given(name)).cloned().collect();
+    HeaderOperations { remove, ..destination.clone() }
+}
+
+fn operations(operations: &HeaderOperations) -> (Vec<pb::core::HeaderValueOption>, Vec<String>) {
+    let option = |action: HeaderAppendAction| {
+        move |(name, value): (&String, &String)| pb::core::HeaderValueOption {
+            header: Some(pb::core::HeaderValue { key: name.clone(), value: value.clone(), ..Default::default() }),
+            append_action: action.into(),
+            ..Default::default()
+        }
+    };
+    let plain = |(name, _): &(&String, &String)| !is_authority(name) && !name.starts_with(':');
+    let set = operations.set.iter().filter(plain).map(option(HeaderAppendAction::OverwriteIfExistsOrAdd));
+    let add = operations.add.iter().filter(plain).map(option(HeaderAppendAction::AppendIfExistsOrAdd));
+    let remove: BTreeSet<_> = operations.remove.iter().filter(|name| !is_authority(name)).cloned().collect();
+    (set.chain(add).collect(), remove.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations_of(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderOperations {
+        let map = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        HeaderOperations { set: map(set), add: map(add), remove: remove.iter().map(|name| (*name).to_owned()).collect() }
+    }
+
+    fn written(operations: &HeaderOperations) -> (Vec<String>, Vec<String>) {
+        let (add, remove) = super::operations(operations);
+        let add = add.into_iter().map(|option| {
+            let sign = if option.append_action == i32::from(HeaderAppendAction::AppendIfExistsOrAdd) { "+" } else { "=" };
+            let header = option.header.unwrap();
+            format!("{}{sign}{}", header.key, header.value)
+        });
+        (add.collect(), remove)
+    }
+
+    #[test]
+    fn removals_then_set_then_add_and_the_destination_wins() {
+        let rule = operations_of(&[("x", "rule"), ("y", "1")], &[("a", "1")], &["r"]);
+        let destination = operations_of(&[("x", "destination")], &[("a", "2")], &["d"]);
+        let (add, remove) = written(&merged(&rule, Some(&destination)));
+        assert_eq!(add, ["x=destination", "y=1", "a+1,2"]);
+        assert_eq!(remove, ["d", "r"]);
+    }
+
+    #[test]
+    fn a_destination_does_not_remove_what_its_rule_sets() {
+        let rule = operations_of(&[("x-stage", "live")], &[], &[]);
+        let destination = operations_of(&[], &[], &["X-Stage", "other"]);
+        assert_eq!(beneath(&rule, &destination).remove, ["other"]);
+    }
+
+    #[test]
+    fn the_host_is_rewritten_and_never_added() {
+        let request = operations_of(&[("Host", "a.test"), ("x", "1")], &[], &["host"]);
+        assert_eq!(written(&request), (vec!["x=1".to_owned()], vec![]));
+        assert_eq!(authority_of(&Headers { request, ..Default::default() }).as_deref(), Some("a.test"));
+    }
+}

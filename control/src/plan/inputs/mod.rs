@@ -1,0 +1,13 @@
+//! The keys of the generators: everything that a generated resource depends on, and nothing else.
+
+mod cluster;
+mod endpoints;
+mod listener;
+mod route;
+
+pub use cluster::{ClusterInputs, ClusterKind, HostFacts, MeshFacts};
+pub use endpoints::{EndpointsInputs, EndpointsSource};
+pub use listener::{ListenerInputs, ListenerKind, Unknown};
+pub use route::{
+    Provenance, RouteInputs, RouteTableInputs, RuleInputs, TargetInputs, VirtualHostInputs,
+};
