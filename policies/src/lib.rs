@@ -4,6 +4,7 @@
 //! owns: the meaning of every field a user writes, the defaults, the order in which objects win.
 //! may not touch: files, sockets, clocks, the environment; Envoy's messages.
 
+pub mod codes;
 pub mod defaults;
 mod finding;
 pub mod kind;
@@ -11,6 +12,7 @@ pub mod labels;
 pub mod mesh;
 mod object;
 mod percent;
+pub mod yaml;
 
 pub use finding::{Finding, ObjectRef, Severity};
 pub use object::{AnyObject, Meta, Object, Origin};
