@@ -1,0 +1,11 @@
+//! in → out: an `EndpointSet`, the load and a random number → the place of the endpoint that gets the request.
+//! owns: priorities, panic, and the arithmetic of the policies.
+//! may not touch: connections, counters beyond reading them.
+
+mod cursor;
+mod eligible;
+mod pick;
+
+pub use cursor::Cursor;
+pub use eligible::NoEndpoint;
+pub use pick::{Load, pick};

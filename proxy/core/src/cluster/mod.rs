@@ -1,0 +1,15 @@
+//! in → out: checked values → `Cluster` and `EndpointSet`, whose invariants hold by construction.
+//! owns: what a cluster is, its policies as data, endpoints, their merging and limits.
+//! may not touch: live counters, connections, picking.
+
+mod endpoint;
+mod policy;
+
+pub use endpoint::{
+    ENDPOINTS_MAX, Endpoint, EndpointError, EndpointSet, Health, Locality,
+    OVERPROVISIONING_PERCENT, PRIORITIES_MAX, PriorityRange, Workload,
+};
+pub use policy::{
+    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, HostPort, Limits,
+    OutlierDetection, RetryBudget, TcpKeepalive, UpstreamHttp, UpstreamProtocol,
+};

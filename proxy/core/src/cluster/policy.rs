@@ -1,0 +1,184 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::endpoint::EndpointSet;
+use crate::Provenance;
+
+/// A named upstream set with its policies.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where its endpoints come from.
+    pub kind: ClusterKind,
+    /// How an endpoint is picked.
+    pub balance: Balance,
+    /// Below this share of healthy endpoints (percent) health is ignored; 0 never.
+    pub panic_threshold_percent: f64,
+    /// Limit of dialling, handshakes included.
+    pub connect_timeout: Duration,
+    /// Circuit breakers of the default priority.
+    pub limits: Limits,
+    /// Outlier detection, if any.
+    pub outlier: Option<OutlierDetection>,
+    /// How HTTP is spoken to it.
+    pub http: UpstreamHttp,
+    /// Keepalive probes on its connections.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// What metrics call it.
+    pub destination: DestinationLabels,
+    /// Where it comes from.
+    pub provenance: Option<Provenance>,
+}
+
+/// Where endpoints come from.
+#[derive(Debug)]
+pub enum ClusterKind {
+    /// An endpoint resource of this name.
+    Eds(Arc<str>),
+    /// The cluster itself.
+    Static(Arc<EndpointSet>),
+    /// Names that the proxy resolves.
+    Dns(Vec<HostPort>),
+    /// The address that the client dialled.
+    OriginalDst,
+}
+
+/// A name and a port to be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// The name.
+    pub host: Box<str>,
+    /// The port.
+    pub port: u16,
+}
+
+/// How an endpoint is picked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balance {
+    /// Fewest active requests of so many random ones.
+    LeastRequest {
+        /// How many are compared; Envoy's default is 2.
+        choices: u32,
+    },
+    /// In turn, by weight.
+    RoundRobin,
+    /// By lot, by weight.
+    Random,
+    /// By hash of the request.
+    Hash(HashTable),
+    /// None: the client's address is used.
+    OriginalDst,
+}
+
+/// Table of a consistent hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashTable {
+    /// A ring.
+    Ring {
+        /// Least number of entries.
+        size_min: u64,
+        /// Largest number of entries.
+        size_max: u64,
+    },
+    /// Maglev.
+    Maglev {
+        /// Number of entries, prime.
+        size: u64,
+    },
+}
+
+/// Circuit breakers of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Open connections.
+    pub connections_max: u32,
+    /// Requests waiting for a connection.
+    pub pending_max: u32,
+    /// Requests in flight.
+    pub requests_max: u32,
+    /// Concurrent retries, unless there is a budget.
+    pub retries_max: u32,
+    /// Budget in place of `retries_max`.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// Retries in proportion to requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RetryBudget {
+    /// Share of active and pending requests, in hundredths of a percent.
+    pub basis_points: u32,
+    /// Concurrent retries that are always allowed.
+    pub concurrency_min: u32,
+}
+
+/// When an endpoint is taken out and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutlierDetection {
+    /// Consecutive 5xx; 0 is off.
+    pub consecutive_5xx: u32,
+    /// Consecutive 502, 503, 504; 0 is off.
+    pub consecutive_gateway: u32,
+    /// Consecutive failures to reach it; 0 is off. Only with `split_local_origin`.
+    pub consecutive_local_origin: u32,
+    /// Transport failures are counted apart from responses.
+    pub split_local_origin: bool,
+    /// Time between sweeps.
+    pub interval: Duration,
+    /// Time of a first ejection.
+    pub ejection_base: Duration,
+    /// Cap of the time of an ejection.
+    pub ejection_max: Duration,
+    /// Largest share of endpoints that may be out, in percent.
+    pub ejection_percent_max: u32,
+}
+
+/// How HTTP is spoken to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UpstreamHttp {
+    /// Which version.
+    pub protocol: UpstreamProtocol,
+    /// Idle connections are closed after this; `None` never.
+    pub idle_timeout: Option<Duration>,
+    /// Connections are drained after this; `None` never.
+    pub connection_duration_max: Option<Duration>,
+    /// A connection is closed after so many requests; `None` is without bound.
+    pub requests_per_connection_max: Option<u32>,
+    /// Streams on one HTTP/2 connection; `None` leaves it to the peer.
+    pub streams_max: Option<u32>,
+    /// Silent HTTP/2 connections are probed.
+    pub keepalive: Option<(Duration, Duration)>,
+}
+
+/// Which version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// What the client spoke.
+    Downstream,
+}
+
+/// Keepalive probes of a socket; `None` leaves the system's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TcpKeepalive {
+    /// Unanswered probes before the connection counts as dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first.
+    pub time: Option<Duration>,
+    /// Time between two.
+    pub interval: Option<Duration>,
+}
+
+/// What metrics call a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DestinationLabels {
+    /// Host of the service.
+    pub service: Arc<str>,
+    /// Its short name.
+    pub service_name: Arc<str>,
+    /// Its namespace.
+    pub service_namespace: Arc<str>,
+}
