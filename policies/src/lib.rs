@@ -12,6 +12,7 @@ pub mod labels;
 pub mod mesh;
 mod object;
 mod percent;
+pub mod precedence;
 pub mod yaml;
 
 pub use finding::{Finding, ObjectRef, Severity};
