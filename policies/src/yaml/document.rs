@@ -99,6 +99,22 @@ pub fn parse_at(file: &str, text: &str, first_line: u32) -> (Vec<Document>, Vec<
     (documents, findings)
 }
 
+/// Reads a text that is one value and no Kubernetes object, such as a scenario. An empty text is `Null`.
+///
+/// # Errors
+/// When it is no YAML, or beyond a limit.
+pub fn parse_value(file: &str, text: &str) -> Result<Node, Finding> {
+    let file: Arc<str> = Arc::from(file);
+    if text.len() > FILE_BYTES_MAX {
+        let problem = format!("has {} bytes, more than {FILE_BYTES_MAX}", text.len());
+        return Err(unreadable(&file, Refused { line: 0, problem, fix: "split the file" }));
+    }
+    match build(text.strip_prefix('\u{feff}').unwrap_or(text), 1) {
+        Ok(node) => Ok(node.unwrap_or(Node { line: 1, value: Value::Null })),
+        Err(refused) => Err(unreadable(&file, refused)),
+    }
+}
+
 /// A list is as good as its items.
 fn flatten(file: &Arc<str>, node: Node, documents: &mut Vec<Document>, findings: &mut Vec<Finding>) {
     if matches!(node.value, Value::Null) {
