@@ -18,13 +18,7 @@ pub enum TypeUrl {
 
 impl TypeUrl {
     /// All types, in push order.
-    pub const ALL: [Self; 5] = [
-        Self::Cluster,
-        Self::Endpoint,
-        Self::Listener,
-        Self::Route,
-        Self::Secret,
-    ];
+    pub const ALL: [Self; 5] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Secret];
 
     /// The type URL as it stands on the wire.
     pub const fn as_str(self) -> &'static str {

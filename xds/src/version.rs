@@ -75,10 +75,7 @@ fn content_hash(bytes: &[u8], depth: u32) -> u128 {
     };
     let mut rest = fields.as_slice();
     while let Some((first, others)) = rest.split_first() {
-        let run = 1 + others
-            .iter()
-            .take_while(|field| field.key == first.key)
-            .count();
+        let run = 1 + others.iter().take_while(|field| field.key == first.key).count();
         let (group, tail) = rest.split_at(run);
         let mut hashes: Vec<u128> = group.iter().map(|field| field_hash(field, depth)).collect();
         if run > 1 && group.iter().all(is_map_entry) {
@@ -129,13 +126,7 @@ fn is_map_entry(field: &Field<'_>) -> bool {
     };
     let numbers: Vec<u64> = entry
         .iter()
-        .map(|part| {
-            if part.is_length_delimited() {
-                part.number()
-            } else {
-                0
-            }
-        })
+        .map(|part| if part.is_length_delimited() { part.number() } else { 0 })
         .collect();
     let key_is_text = entry
         .first()
@@ -271,10 +262,7 @@ mod tests {
             type_url: "x/y".into(),
             value: value.to_vec(),
         };
-        assert_ne!(
-            content_version(&any(b"\xff\xff")),
-            content_version(&any(b"\xff\xfe"))
-        );
+        assert_ne!(content_version(&any(b"\xff\xff")), content_version(&any(b"\xff\xfe")));
         assert_ne!(content_version(&any(b"")), content_version(&any(b"a")));
     }
 }
