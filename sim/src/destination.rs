@@ -78,7 +78,7 @@ pub(crate) fn policy(node: &Node, cluster: &ClusterRef, forward: &Forward) -> Po
         Key::Query(name) => HashKey::Query(name.to_string()),
         Key::SourceIp => HashKey::SourceIp(true),
     });
-    let unset = |field: &str| node.is_unset(&cluster.name, field);
+    let set = |field: &str| node.is_set(&cluster.name, field);
     Policy {
         load_balancer: match found.balance {
             Balance::LeastRequest { .. } => Some("LEAST_REQUEST"),
@@ -86,11 +86,10 @@ pub(crate) fn policy(node: &Node, cluster: &ClusterRef, forward: &Forward) -> Po
             Balance::Random => Some("RANDOM"),
             Balance::Hash(_) | Balance::OriginalDst => None,
         },
-        // Istio's "no limit" is the largest number there is.
-        max_connections: Some(found.limits.connections_max).filter(|max| *max != u32::MAX),
-        connect_timeout: Some(found.connect_timeout).filter(|_| !unset("connectTimeout")),
-        tls: None,
-        sni: None,
+        max_connections: Some(found.limits.connections_max).filter(|_| set("connectionPool.tcp.maxConnections")),
+        connect_timeout: Some(found.connect_timeout).filter(|_| set("connectionPool.tcp.connectTimeout")),
+        tls: node.set_with(&cluster.name, "tls.mode."),
+        sni: node.sni(&cluster.name),
         hash,
     }
 }

@@ -19,6 +19,6 @@ pub use answer::{
     Abort, Answer, Delay, Destination, Details, Fault, HashKey, HeaderChanges, Inbound, LocalReply, Mirror, Outcome, Policy,
     Refusal, Retries, Rewrite, Weighted,
 };
-pub use report::{CallReport, Report};
+pub use report::{CallReport, Report, json};
 pub use scenario::{Call, Direction, Protocol, Proxy, ProxyType, Scenario, ScenarioError, Tls};
 pub use simulate::{SimulateError, simulate};

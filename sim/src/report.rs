@@ -34,6 +34,17 @@ pub struct CallReport {
     pub why: Vec<String>,
 }
 
+/// The reports as JSON: one object for one file, an array for several.
+///
+/// # Errors
+/// Never for reports made here: all their keys are text.
+pub fn json(reports: &[Report]) -> serde_json::Result<String> {
+    match reports {
+        [only] => serde_json::to_string_pretty(only),
+        several => serde_json::to_string_pretty(several),
+    }
+}
+
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.file)?;
