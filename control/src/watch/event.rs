@@ -13,11 +13,11 @@ use crate::world::ObjectKey;
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The object is there, in this form.
-    Apply(Box<Manifest>),
+    Apply(Arc<Manifest>),
     /// The object is gone.
     Delete(ObjectKey),
     /// These are all the objects there are; whatever else was known is gone.
-    Reset(Vec<Manifest>),
+    Reset(Vec<Arc<Manifest>>),
     /// Everything there is to say about a file that is not about one of its objects; replaces what was said before.
     File {
         /// Path of the file, as findings name it.

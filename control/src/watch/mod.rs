@@ -3,5 +3,21 @@
 //! may not touch: what objects mean to each other, proxies.
 
 mod event;
+mod tree;
+mod codes;
+mod decode;
+mod catalog;
+mod directory;
+mod source;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+
+
 
 pub use event::{Body, Event, Manifest};
+pub use source::{FileSource, OpenError, SECOND_LOOK_AFTER, SURVEY_EVERY, SURVEY_EVERY_WITHOUT_NOTICES};
+pub use text::events_of;
+pub use tree::{DEPTH_MAX, FILES_MAX, TOTAL_BYTES_MAX};

@@ -5,7 +5,9 @@
 mod changes;
 mod convert;
 mod endpoint;
+mod keep;
 mod key;
+mod load;
 mod pod;
 mod reach;
 mod service;
@@ -15,7 +17,9 @@ mod writer;
 
 pub use changes::Changes;
 pub use endpoint::{Endpoint, Locality, Readiness};
+pub use keep::keep;
 pub use key::{Kind, NamespacedName, ObjectKey};
+pub use load::load;
 pub use pod::{ContainerPort, Pod};
 pub use weft_policies::kind::protocol::Protocol;
 pub use service::{Service, ServicePort, TargetPort};

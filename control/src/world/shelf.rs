@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weft_policies::Object;
+use weft_policies::{Object, precedence};
 
 use super::{NamespacedName, Policies};
 
@@ -36,7 +36,7 @@ impl<S> Shelf<S> {
             return;
         }
         let mut sorted: Vec<_> = self.objects.values().cloned().collect();
-        sorted.sort_by(|a, b| (a.meta.created, &a.meta.name, &a.meta.namespace).cmp(&(b.meta.created, &b.meta.name, &b.meta.namespace)));
+        precedence::sort_by_age(&mut sorted);
         *list = Arc::new(sorted);
     }
 }

@@ -74,7 +74,7 @@ impl Writer {
         let mut verdicts = Vec::new();
         for event in events {
             match event {
-                Event::Apply(manifest) => verdicts.push(self.put(*manifest)),
+                Event::Apply(manifest) => verdicts.push(self.put(&manifest)),
                 Event::Delete(key) => verdicts.extend(self.delete(key)),
                 Event::Reset(manifests) => self.reset(manifests, &mut verdicts),
                 Event::File { file, findings } => {
@@ -101,7 +101,7 @@ impl Writer {
         Some(Arc::new(self.world.clone()))
     }
 
-    fn reset(&mut self, manifests: Vec<Manifest>, verdicts: &mut Vec<Verdict>) {
+    fn reset(&mut self, manifests: Vec<Arc<Manifest>>, verdicts: &mut Vec<Verdict>) {
         // Even an empty cluster is a world: from now on "nothing" is an answer.
         self.changed = true;
         let present: BTreeSet<_> = manifests.iter().map(|manifest| manifest.key.clone()).collect();
@@ -110,49 +110,51 @@ impl Writer {
             verdicts.extend(self.delete(key));
         }
         for manifest in manifests {
-            verdicts.push(self.put(manifest));
+            verdicts.push(self.put(&manifest));
         }
     }
 
-    fn put(&mut self, manifest: Manifest) -> Verdict {
+    fn put(&mut self, manifest: &Manifest) -> Verdict {
         let Manifest { key, origin, generation, body, findings } = manifest;
         let known = self.known.entry(key.clone()).or_insert(Known { accepted: None });
         // The same content in another place changes nothing but where a finding points.
-        let fresh = known.accepted != Some(generation);
+        let fresh = known.accepted != Some(*generation);
         if body.is_some() {
-            known.accepted = Some(generation);
+            known.accepted = Some(*generation);
         }
         let in_force = known.accepted;
-        if let Some(body) = body.filter(|_| fresh) {
+        if let Some(body) = body.as_ref().filter(|_| fresh) {
             self.changed = true;
-            self.put_body(&key.name, body, generation, &origin);
+            self.put_body(&key.name, body, *generation, origin);
         }
-        Verdict { key, outcome: Outcome::Read { origin, generation, in_force, findings } }
+        let outcome =
+            Outcome::Read { origin: origin.clone(), generation: *generation, in_force, findings: findings.clone() };
+        Verdict { key: key.clone(), outcome }
     }
 
-    fn put_body(&mut self, name: &NamespacedName, body: Body, generation: u64, origin: &Origin) {
+    fn put_body(&mut self, name: &NamespacedName, body: &Body, generation: u64, origin: &Origin) {
         match body {
-            Body::Policy(AnyObject::Gateway(object)) => self.gateways.put(name.clone(), object),
-            Body::Policy(AnyObject::VirtualService(object)) => self.virtual_services.put(name.clone(), object),
-            Body::Policy(AnyObject::DestinationRule(object)) => self.destination_rules.put(name.clone(), object),
-            Body::Policy(AnyObject::ServiceEntry(object)) => self.service_entries.put(name.clone(), object),
-            Body::Policy(AnyObject::Sidecar(object)) => self.sidecars.put(name.clone(), object),
-            Body::MeshConfig(mesh) => self.world.mesh = Arc::new(*mesh),
+            Body::Policy(AnyObject::Gateway(object)) => self.gateways.put(name.clone(), object.clone()),
+            Body::Policy(AnyObject::VirtualService(object)) => self.virtual_services.put(name.clone(), object.clone()),
+            Body::Policy(AnyObject::DestinationRule(object)) => self.destination_rules.put(name.clone(), object.clone()),
+            Body::Policy(AnyObject::ServiceEntry(object)) => self.service_entries.put(name.clone(), object.clone()),
+            Body::Policy(AnyObject::Sidecar(object)) => self.sidecars.put(name.clone(), object.clone()),
+            Body::MeshConfig(mesh) => self.world.mesh = Arc::new((**mesh).clone()),
             Body::Service(object) => {
-                let service = Arc::new(convert::service(&object, generation, origin.clone()));
+                let service = Arc::new(convert::service(object, generation, origin.clone()));
                 Arc::make_mut(&mut self.world.services).insert(name.clone(), service);
                 self.touched.insert(name.clone());
             }
             Body::Pod(object) => {
                 self.remove_pod(name);
-                if let Some(pod) = convert::pod(&object) {
+                if let Some(pod) = convert::pod(object) {
                     self.reach.add_pod(name, &pod);
                     self.touched.extend(self.reach.services_of(name, &pod, &self.world.services));
                     Arc::make_mut(&mut self.world.pods).insert(name.clone(), Arc::new(pod));
                 }
             }
             Body::EndpointSlice(object) => {
-                self.touched.extend(self.reach.put_slice(name, convert::slice(&object)));
+                self.touched.extend(self.reach.put_slice(name, convert::slice(object)));
             }
             Body::Secret(object) => {
                 let keys = object.data.iter().flat_map(BTreeMap::keys);

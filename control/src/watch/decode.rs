@@ -1,0 +1,185 @@
+//! The text of a file → the objects that stand in it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as core;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use weft_policies::yaml::{self, Document};
+use weft_policies::{AnyObject, Finding, Severity, mesh};
+
+use super::catalog::duplicate;
+use super::{Body, Manifest, codes};
+use crate::world::{Kind, NamespacedName, ObjectKey};
+
+/// Namespace of objects that state none, as `kubectl apply` has it.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// The ConfigMap that holds the mesh configuration, and its key (Istio: `istio` in the root namespace).
+const MESH_CONFIG_MAP: (&str, &str) = ("istio-system", "istio");
+const MESH_KEY: &str = "mesh";
+
+/// What stands in a file.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// Objects of kinds that the world is made of, each key once.
+    pub(super) manifests: Vec<Manifest>,
+    /// What there is to say beside that.
+    pub(super) findings: Vec<Finding>,
+    /// A document could not be told for what it is, so objects that seem to be missing may stand in it.
+    pub(super) torn: bool,
+}
+
+/// Reads the text of a file. Nothing fails: what cannot be read is among the findings.
+pub(super) fn decode(file: &str, bytes: &[u8]) -> Content {
+    let (documents, findings) = yaml::parse_bytes(file, bytes);
+    let mut content = Content { torn: findings.iter().any(Finding::is_error), findings, ..Content::default() };
+    let mut seen = BTreeMap::new();
+    let mut noted = std::collections::BTreeSet::new();
+    for document in documents {
+        let Some(kind) = known_kind(&document) else {
+            // One note for each kind, however many objects of it there are.
+            if !is_other_config_map(&document) && noted.insert((document.api_version.clone(), document.kind.clone())) {
+                content.findings.extend(pending::decode(&document).1);
+            }
+            continue;
+        };
+        if document.name.is_empty() {
+            content.torn = true;
+            content.findings.push(finding(&document, codes::NAMELESS, "has no `metadata.name`", "give it a name"));
+            continue;
+        }
+        let manifest = manifest(kind, document);
+        match seen.get(&manifest.key) {
+            Some(first) => content.findings.push(duplicate(&manifest, &content.manifests[*first])),
+            None => {
+                seen.insert(manifest.key.clone(), content.manifests.len());
+                content.manifests.push(manifest);
+            }
+        }
+    }
+    content
+}
+
+/// The kind of the world that a document is of; `None` for all others.
+fn known_kind(document: &Document) -> Option<Kind> {
+    Some(match (document.group(), document.kind.as_str()) {
+        ("networking.istio.io", "Gateway") => Kind::Gateway,
+        ("networking.istio.io", "VirtualService") => Kind::VirtualService,
+        ("networking.istio.io", "DestinationRule") => Kind::DestinationRule,
+        ("networking.istio.io", "ServiceEntry") => Kind::ServiceEntry,
+        ("networking.istio.io", "Sidecar") => Kind::Sidecar,
+        ("", "Service") => Kind::Service,
+        ("", "Pod") => Kind::Pod,
+        ("", "Secret") => Kind::Secret,
+        ("", "Namespace") => Kind::Namespace,
+        ("discovery.k8s.io", "EndpointSlice") => Kind::EndpointSlice,
+        ("", "ConfigMap") if is_mesh_config(document) => Kind::MeshConfig,
+        _ => return None,
+    })
+}
+
+fn is_mesh_config(document: &Document) -> bool {
+    (document.namespace.as_str(), document.name.as_str()) == MESH_CONFIG_MAP
+}
+
+/// ConfigMaps belong to applications; only one of them is ours to talk about.
+fn is_other_config_map(document: &Document) -> bool {
+    document.group().is_empty() && document.kind == "ConfigMap"
+}
+
+fn manifest(kind: Kind, document: Document) -> Manifest {
+    let mut json = document.node.to_json();
+    let namespace = match (kind, document.namespace.as_str()) {
+        (Kind::Namespace, _) => "",
+        (_, "") => DEFAULT_NAMESPACE,
+        (_, stated) => stated,
+    };
+    let key = ObjectKey { kind, name: NamespacedName::new(namespace, &document.name) };
+    let generation = content_hash(&json);
+    if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("namespace".to_owned(), Value::from(namespace));
+    }
+    let (body, findings) = match kind {
+        Kind::Service => core_kind(json, &document, Body::Service),
+        Kind::Pod => core_kind(json, &document, Body::Pod),
+        Kind::Secret => core_kind(json, &document, Body::Secret),
+        Kind::Namespace => core_kind(json, &document, Body::Namespace),
+        Kind::EndpointSlice => core_kind(json, &document, Body::EndpointSlice),
+        Kind::MeshConfig => mesh_config(json, &document),
+        Kind::Gateway | Kind::VirtualService | Kind::DestinationRule | Kind::ServiceEntry | Kind::Sidecar => {
+            let (object, findings) = pending::decode(&document);
+            (object.map(|object| Body::Policy(stamped(object, generation))), findings)
+        }
+        Kind::File => (None, Vec::new()),
+    };
+    Manifest { key, origin: document.origin, generation, body, findings }
+}
+
+/// A file's object has its content for a generation, whatever the file says: `kubectl get` writes the cluster's
+/// number into it, which no edit of the file ever changes.
+fn stamped(mut object: AnyObject, generation: u64) -> AnyObject {
+    fn stamp<S: Clone>(object: &mut std::sync::Arc<weft_policies::Object<S>>, generation: u64) {
+        std::sync::Arc::make_mut(object).meta.generation = generation;
+    }
+    match &mut object {
+        AnyObject::Gateway(object) => stamp(object, generation),
+        AnyObject::VirtualService(object) => stamp(object, generation),
+        AnyObject::DestinationRule(object) => stamp(object, generation),
+        AnyObject::ServiceEntry(object) => stamp(object, generation),
+        AnyObject::Sidecar(object) => stamp(object, generation),
+    }
+    object
+}
+
+/// A kind of Kubernetes itself: unknown fields are none of our business, wrong types are.
+fn core_kind<T: DeserializeOwned>(json: Value, document: &Document, body: fn(Box<T>) -> Body) -> (Option<Body>, Vec<Finding>) {
+    match serde_json::from_value(json) {
+        Ok(object) => (Some(body(Box::new(object))), Vec::new()),
+        Err(error) => {
+            let fix = "write it as the Kubernetes API has it";
+            (None, vec![finding(document, codes::UNDECODABLE, &format!("does not decode: {error}"), fix)])
+        }
+    }
+}
+
+fn mesh_config(json: Value, document: &Document) -> (Option<Body>, Vec<Finding>) {
+    let map: core::ConfigMap = match serde_json::from_value(json) {
+        Ok(map) => map,
+        Err(error) => {
+            let problem = format!("does not decode: {error}");
+            return (None, vec![finding(document, codes::UNDECODABLE, &problem, "write `data` as a mapping to strings")]);
+        }
+    };
+    let text = map.data.unwrap_or_default().remove(MESH_KEY).unwrap_or_default();
+    let line = document.node.get("data").and_then(|data| data.get(MESH_KEY)).map_or(document.origin.line, |node| node.line);
+    let (mesh, findings) = pending::mesh(&text, &document.origin.file, line);
+    (mesh.map(|mesh| Body::MeshConfig(Box::new(mesh))), findings)
+}
+
+fn finding(document: &Document, code: &'static str, problem: &str, fix: &str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        code,
+        object: document.reference(),
+        origin: document.origin.clone(),
+        path: String::new(),
+        problem: problem.to_owned(),
+        fix: fix.to_owned(),
+    }
+}
+
+/// FNV-1a over the JSON text, whose keys are sorted: the same on every machine and in every build.
+fn content_hash(json: &Value) -> u64 {
+    fnv1a(json.to_string().as_bytes())
+}
+
+/// FNV-1a, 64 bits.
+pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+mod pending {
+    use super::*;
+    pub fn decode(_: &Document) -> (Option<AnyObject>, Vec<Finding>) { (None, vec![]) }
+    pub fn mesh(_: &str, _: &str, _: u32) -> (Option<mesh::MeshConfig>, Vec<Finding>) { (Some(Default::default()), vec![]) }
+}

@@ -1,0 +1,197 @@
+//! The state of a watched directory: what each file showed when it was last looked at, and which of them need
+//! another look. It reads files; when to look is decided by its caller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use weft_policies::yaml::FILE_BYTES_MAX;
+use weft_policies::{Finding, ObjectRef, Origin, Severity};
+
+use super::catalog::{Catalog, Missing};
+use super::decode::{Content, decode, fnv1a};
+use super::tree::{self, Signature};
+use super::{Event, codes};
+use crate::world::ObjectKey;
+
+/// A directory of object files.
+#[derive(Debug)]
+pub(super) struct Directory {
+    root: PathBuf,
+    files: BTreeMap<PathBuf, Seen>,
+    catalog: Catalog,
+    /// What was last said about each file, so that it is said once.
+    said: BTreeMap<PathBuf, Vec<Finding>>,
+}
+
+/// What a look at a file found.
+#[derive(Debug, Default)]
+struct Seen {
+    /// `None`: it was not there.
+    signature: Option<Signature>,
+    /// Hash of the bytes; `None` if there were none to read.
+    hash: Option<u64>,
+    /// Findings of the content itself.
+    findings: Vec<Finding>,
+    /// The look found fewer objects than the one before, and is not believed until a second one agrees.
+    doubted: bool,
+    /// A changed signature that the last survey saw; the next one believes it if it is still the same.
+    unsettled: Option<Signature>,
+}
+
+/// What a look has led to.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// What the world has to learn.
+    pub(super) events: Vec<Event>,
+    /// The file has to be looked at again after [`super::SECOND_LOOK_AFTER`].
+    pub(super) again: bool,
+}
+
+impl Directory {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, files: BTreeMap::new(), catalog: Catalog::default(), said: BTreeMap::new() }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reads everything: the first thing that the world hears.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub(super) fn read_all(&mut self) -> io::Result<Vec<Event>> {
+        let listing = tree::list(&self.root)?;
+        for found in &listing.files {
+            self.look_at(&found.path);
+        }
+        let mut events = vec![self.catalog.tell_all()];
+        let files: Vec<_> = self.files.keys().cloned().collect();
+        events.extend(files.iter().filter_map(|file| self.say(file)));
+        events.extend(self.say_left_out(listing.left_out));
+        Ok(events)
+    }
+
+    /// Looks at one file, which may be new, changed, gone or the same.
+    pub(super) fn look(&mut self, path: &Path) -> Looked {
+        let concerned = self.look_at(path);
+        let mut events = self.catalog.tell(concerned.clone());
+        let mut files = self.catalog.files_with(&concerned);
+        files.insert(path.to_owned());
+        events.extend(files.iter().filter_map(|file| self.say(file)));
+        let again = self.files.get(path).is_some_and(|seen| seen.doubted);
+        if !again && self.files.get(path).is_some_and(|seen| seen.hash.is_none() && seen.findings.is_empty()) {
+            self.files.remove(path);
+        }
+        Looked { events, again }
+    }
+
+    /// Which files differ from what was last seen of them, and why the rest of the tree was left out. Links and new
+    /// files are named at once; a file known before is left to its own close or rename, and is named only if it has
+    /// stayed the same since the last survey: it is not being written then.
+    ///
+    /// # Errors
+    /// If the directory cannot be read. Nothing is forgotten then.
+    pub(super) fn survey(&mut self) -> io::Result<(BTreeSet<PathBuf>, Vec<Event>)> {
+        let listing = tree::list(&self.root)?;
+        let mut changed = BTreeSet::new();
+        for found in &listing.files {
+            let Some(seen) = self.files.get_mut(&found.path) else {
+                changed.insert(found.path.clone());
+                continue;
+            };
+            if seen.signature == Some(found.signature) {
+                seen.unsettled = None;
+            } else if found.linked || seen.signature.is_none() || seen.unsettled == Some(found.signature) {
+                changed.insert(found.path.clone());
+            } else {
+                seen.unsettled = Some(found.signature);
+            }
+        }
+        let present: BTreeSet<_> = listing.files.iter().map(|found| &found.path).collect();
+        changed.extend(self.files.keys().filter(|path| !present.contains(path)).cloned());
+        Ok((changed, self.say_left_out(listing.left_out)))
+    }
+
+    /// Reads a file and puts what it shows into the catalog. Returns the objects concerned.
+    fn look_at(&mut self, path: &Path) -> BTreeSet<ObjectKey> {
+        let seen = self.files.entry(path.to_owned()).or_default();
+        seen.unsettled = None;
+        let bytes = match read(path, &mut seen.signature) {
+            Ok(bytes) => bytes,
+            Err(problem) => {
+                // It is there and does not open: its objects are as good as they were.
+                let fix = "make it readable";
+                seen.findings = vec![file_finding(path, codes::UNREADABLE_FILE, problem, fix)];
+                seen.doubted = false;
+                seen.hash = None;
+                return BTreeSet::new();
+            }
+        };
+        let hash = bytes.as_deref().map(fnv1a);
+        if hash.is_some() && hash == seen.hash && !seen.doubted {
+            return BTreeSet::new();
+        }
+        let content = bytes.map(|bytes| decode(&path.display().to_string(), &bytes)).unwrap_or_default();
+        let Content { manifests, findings, torn } = content;
+        let agreed = seen.doubted && hash == seen.hash;
+        seen.doubted = !torn && !agreed && self.catalog.would_lose(path, &manifests);
+        seen.hash = hash;
+        seen.findings = findings;
+        let missing = if torn || seen.doubted { Missing::Hold } else { Missing::Remove };
+        self.catalog.update(path, manifests, missing)
+    }
+
+    /// What there is to say about a file, if it differs from what was said before.
+    fn say(&mut self, file: &Path) -> Option<Event> {
+        let mut findings = self.files.get(file).map(|seen| seen.findings.clone()).unwrap_or_default();
+        findings.extend(self.catalog.overshadowed(file));
+        self.say_findings(file, findings)
+    }
+
+    fn say_left_out(&mut self, left_out: Vec<(PathBuf, String)>) -> Vec<Event> {
+        let root = self.root.clone();
+        let fix = "move some of it into another directory";
+        let findings = left_out.into_iter().map(|(path, problem)| file_finding(&path, codes::UNREADABLE_FILE, problem, fix));
+        self.say_findings(&root, findings.collect()).into_iter().collect()
+    }
+
+    fn say_findings(&mut self, file: &Path, findings: Vec<Finding>) -> Option<Event> {
+        let before = match findings.is_empty() {
+            true => self.said.remove(file),
+            false => self.said.insert(file.to_owned(), findings.clone()),
+        };
+        if before.unwrap_or_default() == findings {
+            return None;
+        }
+        Some(Event::File { file: file.display().to_string().into(), findings })
+    }
+}
+
+/// The bytes of a file and the signature that it had before they were read; `Ok(None)` if it is not there.
+fn read(path: &Path, signature: &mut Option<Signature>) -> Result<Option<Vec<u8>>, String> {
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    *signature = Signature::of(path).map_err(unreadable)?;
+    let Some(found) = signature else { return Ok(None) };
+    if found.size() > FILE_BYTES_MAX as u64 {
+        return Err(format!("has {} bytes, more than {FILE_BYTES_MAX}", found.size()));
+    }
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+fn file_finding(path: &Path, code: &'static str, problem: String, fix: &str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        code,
+        object: ObjectRef { kind: "File".to_owned(), namespace: String::new(), name: path.display().to_string() },
+        origin: Origin { file: path.display().to_string().into(), line: 0 },
+        path: String::new(),
+        problem,
+        fix: fix.to_owned(),
+    }
+}
