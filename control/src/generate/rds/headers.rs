@@ -14,19 +14,19 @@ use pb::core::header_value_option::HeaderAppendAction;
 
 /// Puts the operations of a forwarding rule on its route: with a single destination, those of that as well.
 pub(super) fn apply_to_route(route: &mut pb::route::Route, rule: &HttpRoute, destinations: &[HttpRouteDestination]) {
-    let only = match eligible(destinations).as_slice() {
-        &[only] => Some(&destinations[only].headers),
-        _ => None,
-    };
-    let request = merged(&rule.headers.request, only.map(|headers| &headers.request));
-    let response = merged(&rule.headers.response, only.map(|headers| &headers.response));
+    let mut levels = vec![&rule.headers];
+    if let &[only] = eligible(destinations).as_slice() {
+        levels.push(&destinations[only].headers);
+    }
+    let request: Vec<_> = levels.iter().map(|level| &level.request).collect();
+    let response: Vec<_> = levels.iter().map(|level| &level.response).collect();
     (route.request_headers_to_add, route.request_headers_to_remove) = operations(&request);
     (route.response_headers_to_add, route.response_headers_to_remove) = operations(&response);
 }
 
 /// Puts the response operations of a rule that answers by itself on its route.
 pub(super) fn apply_to_answer(route: &mut pb::route::Route, rule: &HttpRoute) {
-    (route.response_headers_to_add, route.response_headers_to_remove) = operations(&rule.headers.response);
+    (route.response_headers_to_add, route.response_headers_to_remove) = operations(&[&rule.headers.response]);
 }
 
 /// Puts the operations of one of several destinations on its share. They apply after those of the rule; a removal
@@ -38,8 +38,8 @@ pub(super) fn apply_to_destination(
 ) {
     let request = beneath(&rule.headers.request, &destination.headers.request);
     let response = beneath(&rule.headers.response, &destination.headers.response);
-    (weight.request_headers_to_add, weight.request_headers_to_remove) = operations(&request);
-    (weight.response_headers_to_add, weight.response_headers_to_remove) = operations(&response);
+    (weight.request_headers_to_add, weight.request_headers_to_remove) = operations(&[&request]);
+    (weight.response_headers_to_add, weight.response_headers_to_remove) = operations(&[&response]);
 }
 
 /// The authority that a rule asks for: by its rewrite, else by setting the header.
@@ -60,25 +60,6 @@ fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
 
-/// Both levels as one.
-fn merged(rule: &HeaderOperations, destination: Option<&HeaderOperations>) -> HeaderOperations {
-    let mut both = rule.clone();
-    if let Some(destination) = destination {
-        both.set.extend(destination.set.clone());
-        // Two values may be added for one header; a map holds one, so the second level rides in the list.
-        both.remove.extend(destination.remove.iter().cloned());
-        for (name, value) in &destination.add {
-            match both.add.get_mut(name) {
-                Some(first) => *first = format!("{first},{value}"),
-                None => {
-                    both.add.insert(name.clone(), value.clone());
-                }
-            }
-        }
-    }
-    both
-}
-
 fn beneath(rule: &HeaderOperations, destination: &HeaderOperations) -> HeaderOperations {
     let given = |name: &str| {
         rule.set.keys().chain(rule.add.keys()).any(|given| given.eq_ignore_ascii_case(name))
@@ -87,19 +68,32 @@ fn beneath(rule: &HeaderOperations, destination: &HeaderOperations) -> HeaderOpe
     HeaderOperations { remove, ..destination.clone() }
 }
 
-fn operations(operations: &HeaderOperations) -> (Vec<pb::core::HeaderValueOption>, Vec<String>) {
-    let option = |action: HeaderAppendAction| {
-        move |(name, value): (&String, &String)| pb::core::HeaderValueOption {
-            header: Some(pb::core::HeaderValue { key: name.clone(), value: value.clone(), ..Default::default() }),
-            append_action: action.into(),
-            ..Default::default()
-        }
-    };
+/// Operations of one or two levels, the more specific last, as one: of several `set` for a header the last stays,
+/// every `add` stays.
+fn operations(levels: &[&HeaderOperations]) -> (Vec<pb::core::HeaderValueOption>, Vec<String>) {
     let plain = |(name, _): &(&String, &String)| !is_authority(name) && !name.starts_with(':');
-    let set = operations.set.iter().filter(plain).map(option(HeaderAppendAction::OverwriteIfExistsOrAdd));
-    let add = operations.add.iter().filter(plain).map(option(HeaderAppendAction::AppendIfExistsOrAdd));
-    let remove: BTreeSet<_> = operations.remove.iter().filter(|name| !is_authority(name)).cloned().collect();
+    let mut set: BTreeMap<String, &String> = BTreeMap::new();
+    for (name, value) in levels.iter().flat_map(|level| &level.set).filter(plain) {
+        set.insert(name.to_ascii_lowercase(), value);
+    }
+    let set = set.iter().map(|(name, value)| option(name, value, HeaderAppendAction::OverwriteIfExistsOrAdd));
+    let add = levels.iter().flat_map(|level| &level.add).filter(plain);
+    let add = add.map(|(name, value)| option(name, value, HeaderAppendAction::AppendIfExistsOrAdd));
+    let remove = levels.iter().flat_map(|level| &level.remove).filter(|name| !is_authority(name));
+    let remove: BTreeSet<_> = remove.cloned().collect();
     (set.chain(add).collect(), remove.into_iter().collect())
+}
+
+fn option(name: &str, value: &str, action: HeaderAppendAction) -> pb::core::HeaderValueOption {
+    pb::core::HeaderValueOption {
+        header: Some(pb::core::HeaderValue {
+            key: name.to_ascii_lowercase(),
+            value: value.to_owned(),
+            ..Default::default()
+        }),
+        append_action: action.into(),
+        ..Default::default()
+    }
 }
 
 #[cfg(test)]
@@ -113,8 +107,8 @@ mod tests {
         HeaderOperations { set: map(set), add: map(add), remove: remove.iter().map(|name| (*name).to_owned()).collect() }
     }
 
-    fn written(operations: &HeaderOperations) -> (Vec<String>, Vec<String>) {
-        let (add, remove) = super::operations(operations);
+    fn written(levels: &[&HeaderOperations]) -> (Vec<String>, Vec<String>) {
+        let (add, remove) = super::operations(levels);
         let add = add.into_iter().map(|option| {
             let sign = if option.append_action == i32::from(HeaderAppendAction::AppendIfExistsOrAdd) { "+" } else { "=" };
             let header = option.header.unwrap();
@@ -127,8 +121,8 @@ mod tests {
     fn removals_then_set_then_add_and_the_destination_wins() {
         let rule = operations_of(&[("x", "rule"), ("y", "1")], &[("a", "1")], &["r"]);
         let destination = operations_of(&[("x", "destination")], &[("a", "2")], &["d"]);
-        let (add, remove) = written(&merged(&rule, Some(&destination)));
-        assert_eq!(add, ["x=destination", "y=1", "a+1,2"]);
+        let (add, remove) = written(&[&rule, &destination]);
+        assert_eq!(add, ["x=destination", "y=1", "a+1", "a+2"]);
         assert_eq!(remove, ["d", "r"]);
     }
 
@@ -142,7 +136,7 @@ mod tests {
     #[test]
     fn the_host_is_rewritten_and_never_added() {
         let request = operations_of(&[("Host", "a.test"), ("x", "1")], &[], &["host"]);
-        assert_eq!(written(&request), (vec!["x=1".to_owned()], vec![]));
+        assert_eq!(written(&[&request]), (vec!["x=1".to_owned()], vec![]));
         assert_eq!(authority_of(&Headers { request, ..Default::default() }).as_deref(), Some("a.test"));
     }
 }

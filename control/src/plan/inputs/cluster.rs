@@ -6,7 +6,7 @@ use weft_policies::kind::connection_pool::TcpKeepalive;
 use weft_policies::kind::destination_rule::TrafficPolicy;
 
 use super::{EndpointsInputs, Provenance};
-use crate::world::Protocol;
+use weft_policies::kind::protocol::Protocol;
 
 /// A cluster (CDS resource).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,8 @@ pub struct ClusterInputs {
     pub kind: ClusterKind,
     /// The host behind it; absent for the two clusters that belong to no host.
     pub host: Option<HostFacts>,
+    /// Name of the subset, if it is one.
+    pub subset: Option<String>,
     /// The effective policy for it: levels of DestinationRules and defaults of the mesh already applied.
     pub policy: TrafficPolicy,
     /// The DestinationRule that the policy comes from, if any.

@@ -98,4 +98,10 @@ impl Provenance {
             generation: meta.generation.to_string(),
         }
     }
+
+    /// Namespace and name of the object.
+    pub fn namespace_and_name(&self) -> Option<(&str, &str)> {
+        let (_, rest) = self.object.split_once('/')?;
+        rest.split_once('/')
+    }
 }

@@ -1,0 +1,67 @@
+//! A cluster out of its inputs.
+
+use weft_policies::kind::destination_rule::LbPolicy;
+use weft_xds::{Resource, pb};
+
+use super::{balance, limits, origin, protocol, tls};
+use crate::generate::{eds, wire};
+use crate::plan::inputs::{ClusterInputs, ClusterKind};
+use pb::cluster::cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy as Pick};
+
+/// Generates the cluster.
+pub fn cluster(inputs: &ClusterInputs) -> Resource {
+    Resource::encode(&inputs.name, &message(inputs))
+}
+
+fn message(inputs: &ClusterInputs) -> pb::cluster::Cluster {
+    let policy = &inputs.policy;
+    let pool = policy.connection_pool.as_ref();
+    let connect_timeout = pool.and_then(|pool| pool.tcp.as_ref()?.connect_timeout);
+    let mut cluster = pb::cluster::Cluster {
+        name: inputs.name.clone(),
+        connect_timeout: Some(wire::duration(connect_timeout.unwrap_or(inputs.mesh.connect_timeout))),
+        metadata: origin::metadata(inputs),
+        ..Default::default()
+    };
+    discover(&mut cluster, inputs);
+    if inputs.kind == ClusterKind::BlackHole {
+        return cluster;
+    }
+    if cluster.lb_policy != i32::from(Pick::ClusterProvided) {
+        balance::apply(&mut cluster, policy.load_balancer.as_ref());
+    }
+    limits::apply(&mut cluster, policy, inputs.mesh.tcp_keepalive.as_ref());
+    protocol::apply(&mut cluster, inputs);
+    if let (Some(tls), Some(host)) = (&policy.tls, &inputs.host) {
+        cluster.transport_socket = tls::transport_socket(tls, host.protocol.is_http2());
+    }
+    cluster
+}
+
+/// Says where endpoints come from. Balancing by `PASSTHROUGH` overrides what the host declares.
+fn discover(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
+    let as_dialled = inputs.policy.load_balancer.as_ref().is_some_and(|lb| lb.policy == LbPolicy::Passthrough);
+    let kind = match &inputs.kind {
+        ClusterKind::BlackHole => DiscoveryType::Static,
+        ClusterKind::OriginalDestination => DiscoveryType::OriginalDst,
+        _ if as_dialled => DiscoveryType::OriginalDst,
+        ClusterKind::Eds => {
+            cluster.eds_cluster_config = Some(EdsClusterConfig {
+                eds_config: Some(wire::ads()),
+                service_name: inputs.name.clone(),
+            });
+            DiscoveryType::Eds
+        }
+        ClusterKind::Dns { endpoints, first_record } => {
+            cluster.load_assignment = Some(eds::assignment(endpoints));
+            cluster.dns_refresh_rate = Some(wire::duration(inputs.mesh.dns_refresh_rate));
+            cluster.respect_dns_ttl = true;
+            cluster.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
+            if *first_record { DiscoveryType::LogicalDns } else { DiscoveryType::StrictDns }
+        }
+    };
+    if kind == DiscoveryType::OriginalDst {
+        cluster.lb_policy = Pick::ClusterProvided.into();
+    }
+    cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(kind.into()));
+}

@@ -1,0 +1,252 @@
+//! Gateways: servers → listeners and route tables.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use weft_policies::Object;
+use weft_policies::kind::gateway::{Gateway, Server};
+use weft_policies::kind::virtual_service::VirtualService;
+use weft_policies::labels::selects;
+use weft_policies::precedence::{expand_host, subset_of};
+
+use super::context::{Context, Note};
+use super::inputs::{
+    ListenerInputs, ListenerKind, Provenance, RouteInputs, RouteTableInputs, VirtualHostInputs,
+};
+use super::rules::{self, Binding};
+use super::{Plan, codes, names};
+use crate::world::{TargetPort, World};
+
+/// First port that needs no rights to bind.
+const UNPRIVILEGED: u16 = 1024;
+
+/// A server of a Gateway that is bound to this proxy.
+struct Bound<'a> {
+    gateway: &'a Arc<Object<Gateway>>,
+    server: &'a Server,
+    /// `server.port.number`.
+    number: u16,
+}
+
+/// Plans the listeners and route tables of a gateway.
+pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
+    for ((address, port), servers) in ports(context) {
+        let routes = match address {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => names::gateway_routes(port),
+            // Several addresses may serve one port, each with its own hosts.
+            address => format!("{}.{address}", names::gateway_routes(port)),
+        };
+        plan.routes.insert(routes.clone(), table(context, &routes, &servers));
+        let name = names::listener(address, port);
+        let mesh = &context.world.mesh;
+        plan.listeners.insert(
+            name.clone(),
+            ListenerInputs {
+                name,
+                address,
+                port,
+                kind: ListenerKind::Gateway { routes },
+                provenance: servers.iter().map(|bound| Provenance::of("Gateway", &bound.gateway.meta)).collect(),
+                path_normalization: mesh.path_normalization,
+                detection_timeout: mesh.protocol_detection_timeout,
+            },
+        );
+    }
+}
+
+/// Plain HTTP servers by the address and port that the proxy listens on, in order of precedence.
+fn ports<'c>(context: &'c Context<'_>) -> BTreeMap<(IpAddr, u16), Vec<Bound<'c>>> {
+    let mut taken: BTreeMap<(IpAddr, u16), bool> = BTreeMap::new();
+    let mut ports: BTreeMap<(IpAddr, u16), Vec<Bound<'c>>> = BTreeMap::new();
+    let scope = context.scope;
+    let gateways = context.world.gateways.iter().filter(|gateway| selects(&gateway.spec.selector, &scope.labels));
+    for gateway in gateways {
+        for (index, server) in gateway.spec.servers.iter().enumerate() {
+            let bound = Bound { gateway, server, number: u16::try_from(server.port.number).unwrap_or_default() };
+            let Some(address) = bound.address(context, index) else { continue };
+            for port in target_ports(context, bound.number) {
+                let plain = bound.is_plain_http();
+                let first = *taken.entry((address, port)).or_insert(plain);
+                if !plain || first != plain {
+                    bound.left_out(context, index, port, first != plain);
+                } else if port < UNPRIVILEGED && !scope.privileged_ports {
+                    bound.not_bindable(context, index, port);
+                } else {
+                    let server = Bound { gateway, server, number: bound.number };
+                    ports.entry((address, port)).or_default().push(server);
+                }
+            }
+        }
+    }
+    ports
+}
+
+/// The ports to listen on for a server's port: the target ports of the Services in front of this proxy that have that
+/// port, else the port itself.
+fn target_ports(context: &Context<'_>, number: u16) -> Vec<u16> {
+    let scope = context.scope;
+    let in_front = context.world.services.values().filter(|service| {
+        service.namespace == scope.namespace
+            && !service.selector.is_empty()
+            && selects(&service.selector, &scope.labels)
+    });
+    let mut ports: Vec<u16> = in_front
+        .filter_map(|service| match &service.port(number)?.target {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Named(name) => container_port(context.world, context, name),
+        })
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    if ports.is_empty() { vec![number] } else { ports }
+}
+
+fn container_port(world: &World, context: &Context<'_>, name: &str) -> Option<u16> {
+    let scope = context.scope;
+    let pod = world.pods.values().find(|pod| pod.namespace == scope.namespace && pod.name == scope.name)?;
+    pod.container_ports.iter().find(|port| port.name == name).map(|port| port.number)
+}
+
+impl Bound<'_> {
+    fn address(&self, context: &Context<'_>, index: usize) -> Option<IpAddr> {
+        let Some(bind) = self.server.bind.as_deref().filter(|bind| !bind.is_empty()) else {
+            return Some(Ipv4Addr::UNSPECIFIED.into());
+        };
+        let address = bind.parse().ok();
+        if address.is_none() {
+            self.note(context, codes::NO_EFFECT, format!("spec.servers[{index}].bind"), "only an IP address can be bound here; the server is left out");
+        }
+        address
+    }
+
+    fn is_plain_http(&self) -> bool {
+        let redirect_only = |tls: &weft_policies::kind::server_tls::ServerTls| tls.https_redirect;
+        self.server.port.protocol.is_http() && self.server.tls.as_ref().is_none_or(redirect_only)
+    }
+
+    fn https_redirect(&self) -> bool {
+        self.server.tls.as_ref().is_some_and(|tls| tls.https_redirect)
+    }
+
+    fn left_out(&self, context: &Context<'_>, index: usize, port: u16, conflict: bool) {
+        let path = format!("spec.servers[{index}]");
+        if conflict {
+            let problem = format!("port {port} is taken by a server of another protocol that comes first");
+            return self.note(context, codes::PORT_CONFLICT, path, &problem);
+        }
+        let problem = format!("servers of protocol {} are not served yet; this one is left out", self.server.port.protocol);
+        self.note(context, codes::NO_EFFECT, path, &problem);
+    }
+
+    fn not_bindable(&self, context: &Context<'_>, index: usize, port: u16) {
+        let problem = format!("port {port} needs rights that this gateway does not have");
+        self.note(context, codes::PRIVILEGED_PORT, format!("spec.servers[{index}].port.number"), &problem);
+    }
+
+    fn note(&self, context: &Context<'_>, code: &'static str, path: String, problem: &str) {
+        context.note(Note {
+            code,
+            kind: "Gateway",
+            meta: &self.gateway.meta,
+            path,
+            problem: problem.to_owned(),
+            fix: String::new(),
+        });
+    }
+
+    fn binding(&self) -> Binding {
+        let meta = &self.gateway.meta;
+        Binding::Gateway { namespace: meta.namespace.clone(), name: meta.name.clone() }
+    }
+
+    /// The domains that a VirtualService gets on this server: of two overlapping names the narrower.
+    fn domains(&self, policy: &Object<VirtualService>, cluster_domain: &str) -> Vec<String> {
+        let mut domains = Vec::new();
+        for host in &policy.spec.hosts {
+            let host = expand_host(host, &policy.meta.namespace, cluster_domain);
+            for server in &self.server.hosts {
+                if !server.admits(&self.gateway.meta.namespace, &policy.meta.namespace) {
+                    continue;
+                }
+                let offered = server.host.to_ascii_lowercase();
+                let domain = if subset_of(&host, &offered) {
+                    host.clone()
+                } else if subset_of(&offered, &host) {
+                    offered
+                } else {
+                    continue;
+                };
+                if !domains.contains(&domain) {
+                    domains.push(domain);
+                }
+            }
+        }
+        domains
+    }
+}
+
+/// The route table of a port: the VirtualServices of all its servers, merged by domain.
+fn table(context: &Context<'_>, name: &str, servers: &[Bound<'_>]) -> RouteTableInputs {
+    let mut hosts: Vec<VirtualHostInputs> = Vec::new();
+    for bound in servers {
+        let binding = bound.binding();
+        for policy in context.virtual_services.iter().filter(|policy| binding.admits(policy)) {
+            let domains = bound.domains(policy, &context.world.mesh.cluster_domain);
+            if domains.is_empty() {
+                continue;
+            }
+            let routes = rules::routes(context, policy, bound.number, &binding);
+            for domain in domains {
+                merge(&mut hosts, domain, bound, &routes);
+            }
+        }
+        if bound.https_redirect() {
+            for server in &bound.server.hosts {
+                merge(&mut hosts, server.host.to_ascii_lowercase(), bound, &[]);
+            }
+        }
+    }
+    if hosts.is_empty() {
+        // Nothing is bound to the port: every host is answered with 404.
+        let number = servers.first().map_or(0, |bound| bound.number);
+        hosts.push(VirtualHostInputs {
+            name: format!("blackhole:{number}"),
+            domains: vec!["*".to_owned()],
+            https_redirect: false,
+            routes: Vec::new(),
+        });
+    }
+    for host in &mut hosts {
+        // Stable, so that all else keeps the order of its VirtualServices.
+        host.routes.sort_by_key(rules::is_catch_all);
+    }
+    hosts.sort_by(|a, b| a.name.cmp(&b.name));
+    RouteTableInputs {
+        name: name.to_owned(),
+        virtual_hosts: hosts,
+        default_retries: context.world.mesh.default_http_retry_policy.clone(),
+    }
+}
+
+/// Appends routes to the virtual host of a domain. A VirtualService may come through several servers; once is enough.
+fn merge(hosts: &mut Vec<VirtualHostInputs>, domain: String, bound: &Bound<'_>, routes: &[RouteInputs]) {
+    let host = match hosts.iter().position(|host| host.domains.first() == Some(&domain)) {
+        Some(at) => &mut hosts[at],
+        None => {
+            hosts.push(VirtualHostInputs {
+                name: names::virtual_host(&domain, bound.number),
+                domains: vec![domain],
+                https_redirect: false,
+                routes: Vec::new(),
+            });
+            hosts.last_mut().expect("one was pushed")
+        }
+    };
+    host.https_redirect |= bound.https_redirect();
+    for route in routes {
+        if !host.routes.contains(route) {
+            host.routes.push(route.clone());
+        }
+    }
+}

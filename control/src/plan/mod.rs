@@ -1,0 +1,21 @@
+//! in → out: `World` × `Scope` → [`Plan`]: the inputs of every resource that the scope is given.
+//! owns: precedence among objects, what a proxy sees, names of resources, what refers to what.
+//! may not touch: Envoy's messages.
+
+mod clusters;
+mod codes;
+mod context;
+mod destination;
+mod gateway;
+pub mod inputs;
+pub mod names;
+mod registry;
+mod rules;
+mod shared;
+mod sidecar;
+mod stage;
+mod virtual_hosts;
+
+pub use clusters::EndpointsPlan;
+pub use shared::Shared;
+pub use stage::{Plan, plan};

@@ -1,0 +1,173 @@
+//! The routes that a VirtualService contributes.
+
+use std::sync::Arc;
+
+use weft_policies::Object;
+use weft_policies::kind::string_match::StringMatch;
+use weft_policies::kind::virtual_service::{HttpAction, HttpMatch, HttpRoute, VirtualService};
+use weft_policies::labels::selects;
+use weft_policies::precedence::{GatewayRef, resolve_gateway};
+
+use super::context::{Context, Note};
+use super::inputs::{RouteInputs, RuleInputs, TargetInputs};
+use super::{Shared, codes, destination};
+
+/// The gateways through which a VirtualService reaches a proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// As a sidecar of the mesh.
+    Mesh,
+    /// Through a Gateway object.
+    Gateway {
+        namespace: String,
+        name: String,
+    },
+}
+
+impl Binding {
+    /// Whether a reference made in `namespace` means this.
+    fn is(&self, reference: &str, namespace: &str) -> bool {
+        let reference = resolve_gateway(reference, namespace);
+        match self {
+            Self::Mesh => reference == GatewayRef::Mesh,
+            Self::Gateway { namespace, name } => reference.is(namespace, name),
+        }
+    }
+
+    /// Whether a VirtualService is bound here at all.
+    pub(super) fn admits(&self, policy: &Object<VirtualService>) -> bool {
+        match (self, policy.spec.gateways.as_slice()) {
+            (Self::Mesh, []) => true,
+            (_, gateways) => gateways.iter().any(|gateway| self.is(gateway, &policy.meta.namespace)),
+        }
+    }
+}
+
+/// The routes of a VirtualService on a port. A rule with several matches becomes as many routes; what follows a rule
+/// that takes everything is never reached and left out (Istio: `route.go: BuildHTTPRoutesForVirtualService`).
+pub(super) fn routes(
+    context: &Context<'_>,
+    policy: &Arc<Object<VirtualService>>,
+    port: u16,
+    binding: &Binding,
+) -> Vec<RouteInputs> {
+    let mut routes = Vec::new();
+    for (index, rule) in policy.spec.http.iter().enumerate() {
+        if matches!(rule.action, HttpAction::Delegate(_)) {
+            delegates(context, policy, index);
+            continue;
+        }
+        let applying = |matched: &&HttpMatch| applies(context, policy, matched, port, binding);
+        let matched: Vec<Option<usize>> = if rule.matches.is_empty() {
+            vec![None]
+        } else {
+            let all = rule.matches.iter().enumerate();
+            all.filter(|(_, matched)| applying(matched)).map(|(index, _)| Some(index)).collect()
+        };
+        if matched.is_empty() {
+            continue;
+        }
+        let targets = targets(context, policy, index, rule, port);
+        let mirrors = mirrors(context, policy, index, rule, port);
+        for matched in matched {
+            routes.push(RouteInputs::Rule(RuleInputs {
+                policy: Shared::new(policy),
+                rule: index,
+                matched,
+                targets: targets.clone(),
+                mirrors: mirrors.clone(),
+                port,
+            }));
+            if matched.is_none_or(|index| takes_everything(&rule.matches[index])) {
+                return routes;
+            }
+        }
+    }
+    routes
+}
+
+/// Whether a route takes every request.
+pub(super) fn is_catch_all(route: &RouteInputs) -> bool {
+    match route {
+        RouteInputs::Rule(rule) => rule.matched.is_none_or(|index| takes_everything(&rule.rule().matches[index])),
+        RouteInputs::Host { .. } | RouteInputs::Passthrough | RouteInputs::Blocked => true,
+    }
+}
+
+/// Conditions that do not depend on the request. A list of gateways replaces those on the source.
+fn applies(
+    context: &Context<'_>,
+    policy: &Object<VirtualService>,
+    matched: &HttpMatch,
+    port: u16,
+    binding: &Binding,
+) -> bool {
+    if matched.port.is_some_and(|wanted| wanted != u32::from(port)) {
+        return false;
+    }
+    if !matched.gateways.is_empty() {
+        return matched.gateways.iter().any(|gateway| binding.is(gateway, &policy.meta.namespace));
+    }
+    let scope = context.scope;
+    selects(&matched.source_labels, &scope.labels)
+        && matched.source_namespace.as_ref().is_none_or(|namespace| *namespace == scope.namespace)
+}
+
+/// Prefix `/` or regex `.*` and no other condition on the request (Istio: `route.go: IsCatchAllRoute`).
+fn takes_everything(matched: &HttpMatch) -> bool {
+    let any_path = match &matched.uri {
+        None | Some(StringMatch::Present) => true,
+        Some(StringMatch::Prefix(prefix)) => prefix == "/",
+        Some(StringMatch::Regex(pattern)) => pattern == ".*",
+        Some(StringMatch::Exact(_)) => false,
+    };
+    any_path
+        && [&matched.method, &matched.authority, &matched.scheme].into_iter().all(Option::is_none)
+        && matched.headers.is_empty()
+        && matched.without_headers.is_empty()
+        && matched.query_params.is_empty()
+}
+
+fn targets(
+    context: &Context<'_>,
+    policy: &Object<VirtualService>,
+    index: usize,
+    rule: &HttpRoute,
+    port: u16,
+) -> Vec<TargetInputs> {
+    let HttpAction::Route(destinations) = &rule.action else { return Vec::new() };
+    let target = |(nth, entry): (usize, &weft_policies::kind::virtual_service::HttpRouteDestination)| {
+        let path = format!("spec.http[{index}].route[{nth}].destination");
+        destination::target(context, policy, &entry.destination, port, &path)
+    };
+    destinations.iter().enumerate().map(target).collect()
+}
+
+fn mirrors(
+    context: &Context<'_>,
+    policy: &Object<VirtualService>,
+    index: usize,
+    rule: &HttpRoute,
+    port: u16,
+) -> Vec<String> {
+    let path = |nth: usize| match rule.mirror {
+        Some(_) => format!("spec.http[{index}].mirror"),
+        None => format!("spec.http[{index}].mirrors[{nth}].destination"),
+    };
+    let mirrors = rule.effective_mirrors();
+    let cluster = |(nth, mirror): (usize, &weft_policies::kind::virtual_service::HttpMirror)| {
+        destination::target(context, policy, &mirror.destination, port, &path(nth)).cluster
+    };
+    mirrors.iter().enumerate().map(cluster).collect()
+}
+
+fn delegates(context: &Context<'_>, policy: &Object<VirtualService>, index: usize) {
+    context.note(Note {
+        code: codes::NO_EFFECT,
+        kind: "VirtualService",
+        meta: &policy.meta,
+        path: format!("spec.http[{index}].delegate"),
+        problem: "delegation is not acted upon yet, so this rule does nothing".to_owned(),
+        fix: "write the rules of the delegate here".to_owned(),
+    });
+}

@@ -1,0 +1,156 @@
+//! Sidecars, outbound: hosts → listeners and route tables.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use weft_policies::kind::sidecar::OutboundMode;
+use weft_policies::labels::selects;
+
+use super::context::{Context, Note};
+use super::inputs::{ListenerInputs, ListenerKind, Provenance, Unknown};
+use super::registry::{Host, Port};
+use super::virtual_hosts::{self, Owner};
+use super::{Plan, codes, names};
+use weft_policies::kind::protocol::Protocol;
+
+/// What a port number is used for on the wildcard address.
+#[derive(Default)]
+struct Wildcard {
+    http: bool,
+    /// A host whose protocol is found out has no address of its own there.
+    detect: bool,
+    /// The first opaque host without an address; others on the same port are not reachable by it.
+    tcp: Option<String>,
+}
+
+/// Plans the outbound side of a sidecar.
+pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
+    not_yet(context);
+    let owners = virtual_hosts::owners(context);
+    let mut wildcard: BTreeMap<u16, Wildcard> = BTreeMap::new();
+    for host in context.registry.iter() {
+        for port in &host.ports {
+            one_port(context, plan, &owners, &mut wildcard, host, port);
+        }
+    }
+    for (port, used) in wildcard {
+        if used.http || used.detect {
+            let table = virtual_hosts::table(context, &owners, port);
+            plan.routes.insert(table.name.clone(), table);
+        }
+        listen(context, plan, Ipv4Addr::UNSPECIFIED.into(), port, wildcard_kind(context, port, used), Vec::new());
+    }
+    let port = context.world.mesh.proxy_listen_port;
+    let capture = ListenerInputs {
+        name: names::VIRTUAL_OUTBOUND.to_owned(),
+        ..listener(context, Ipv4Addr::UNSPECIFIED.into(), port, ListenerKind::VirtualOutbound { unknown: unknown(context) })
+    };
+    plan.listeners.insert(capture.name.clone(), capture);
+}
+
+/// Declared HTTP shares a listener with all others on its port number; the rest has one per virtual address.
+fn one_port(
+    context: &Context<'_>,
+    plan: &mut Plan,
+    owners: &[Owner],
+    wildcard: &mut BTreeMap<u16, Wildcard>,
+    host: &Host,
+    port: &Port,
+) {
+    let cluster = names::outbound_cluster(port.number, "", &host.name);
+    if port.protocol.is_http() {
+        wildcard.entry(port.number).or_default().http = true;
+        return;
+    }
+    let detected = port.protocol == Protocol::Detect;
+    if host.addresses.is_empty() {
+        let used = wildcard.entry(port.number).or_default();
+        used.detect |= detected;
+        used.tcp.get_or_insert(cluster);
+        return;
+    }
+    let kind = if detected {
+        let table = virtual_hosts::table_of(context, owners, host, port.number);
+        let routes = table.name.clone();
+        plan.routes.insert(routes.clone(), table);
+        ListenerKind::Detect { routes, cluster: Some(cluster), unknown: unknown(context) }
+    } else {
+        ListenerKind::Tcp { cluster }
+    };
+    for address in &host.addresses {
+        listen(context, plan, *address, port.number, kind.clone(), vec![host.provenance()]);
+    }
+}
+
+fn wildcard_kind(context: &Context<'_>, port: u16, used: Wildcard) -> ListenerKind {
+    let routes = port.to_string();
+    match used {
+        Wildcard { http: true, detect: false, tcp: None } => ListenerKind::Http { routes },
+        Wildcard { http: false, detect: false, tcp: Some(cluster) } => ListenerKind::Tcp { cluster },
+        Wildcard { tcp, .. } => ListenerKind::Detect { routes, cluster: tcp, unknown: unknown(context) },
+    }
+}
+
+fn listen(
+    context: &Context<'_>,
+    plan: &mut Plan,
+    address: IpAddr,
+    port: u16,
+    kind: ListenerKind,
+    provenance: Vec<Provenance>,
+) {
+    let inputs = ListenerInputs { provenance, ..listener(context, address, port, kind) };
+    // Two hosts of one address and port: the first keeps it.
+    plan.listeners.entry(inputs.name.clone()).or_insert(inputs);
+}
+
+fn listener(context: &Context<'_>, address: IpAddr, port: u16, kind: ListenerKind) -> ListenerInputs {
+    let mesh = &context.world.mesh;
+    ListenerInputs {
+        name: names::listener(address, port),
+        address,
+        port,
+        kind,
+        provenance: Vec::new(),
+        path_normalization: mesh.path_normalization,
+        detection_timeout: mesh.protocol_detection_timeout,
+    }
+}
+
+fn unknown(context: &Context<'_>) -> Unknown {
+    match context.world.mesh.outbound_traffic_policy {
+        OutboundMode::AllowAny => Unknown::Allowed,
+        OutboundMode::RegistryOnly => Unknown::Refused,
+    }
+}
+
+/// Tells the authors of what this side does not act upon.
+fn not_yet(context: &Context<'_>) {
+    let (scope, mesh) = (context.scope, &context.world.mesh);
+    for sidecar in context.world.sidecars.iter() {
+        let meant = sidecar.spec.workload_selector.as_ref().is_none_or(|selector| selects(selector, &scope.labels));
+        if meant && [&scope.namespace, &mesh.root_namespace].contains(&&sidecar.meta.namespace) {
+            context.note(Note {
+                code: codes::NO_EFFECT,
+                kind: "Sidecar",
+                meta: &sidecar.meta,
+                path: "spec".to_owned(),
+                problem: "Sidecar objects are not acted upon yet; the proxy keeps the default of its namespace".to_owned(),
+                fix: String::new(),
+            });
+        }
+    }
+    for policy in &context.virtual_services {
+        let parts = [("spec.tcp", policy.spec.tcp.is_empty()), ("spec.tls", policy.spec.tls.is_empty())];
+        for (path, _) in parts.into_iter().filter(|(_, is_empty)| !is_empty) {
+            context.note(Note {
+                code: codes::NO_EFFECT,
+                kind: "VirtualService",
+                meta: &policy.meta,
+                path: path.to_owned(),
+                problem: "rules for opaque connections are not acted upon yet".to_owned(),
+                fix: String::new(),
+            });
+        }
+    }
+}
