@@ -1,1 +1,3 @@
 //! The data plane: threads, sockets, HTTP and the xDS client.
+
+pub mod xds;
