@@ -54,9 +54,7 @@ fn discover(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
         }
         ClusterKind::Dns { endpoints, first_record } => {
             cluster.load_assignment = Some(eds::assignment(endpoints));
-            cluster.dns_refresh_rate = Some(wire::duration(inputs.mesh.dns_refresh_rate));
-            cluster.respect_dns_ttl = true;
-            cluster.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
+            resolve(cluster, inputs);
             if *first_record { DiscoveryType::LogicalDns } else { DiscoveryType::StrictDns }
         }
     };
@@ -64,4 +62,12 @@ fn discover(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
         cluster.lb_policy = Pick::ClusterProvided.into();
     }
     cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(kind.into()));
+}
+
+/// How names are resolved: again when the answer expires, and after a failure as the mesh says.
+#[allow(deprecated)] // Their successors are a cluster type that the Envoys in use do not all know.
+fn resolve(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
+    cluster.dns_refresh_rate = Some(wire::duration(inputs.mesh.dns_refresh_rate));
+    cluster.respect_dns_ttl = true;
+    cluster.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
 }

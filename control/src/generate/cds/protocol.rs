@@ -25,8 +25,8 @@ enum Version {
 /// Sets the options of HTTP upstreams; opaque ports have none.
 pub(super) fn apply(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
     // What is forwarded as dialled may be anything.
-    let protocol = inputs.host.as_ref().map_or(Protocol::Auto, |host| host.protocol);
-    if !protocol.is_http() {
+    let protocol = inputs.host.as_ref().map_or(Protocol::Detect, |host| host.protocol);
+    if !protocol.is_http() && protocol != Protocol::Detect {
         return;
     }
     let pool = inputs.policy.connection_pool.as_ref();
@@ -60,7 +60,7 @@ fn version(protocol: Protocol, http: Option<&HttpSettings>, mesh_upgrades: bool)
     match http.map(|http| http.h2_upgrade_policy).unwrap_or_default() {
         H2UpgradePolicy::Upgrade => Version::Http2,
         H2UpgradePolicy::Default if mesh_upgrades && protocol == Protocol::Http => Version::Http2,
-        H2UpgradePolicy::Default | H2UpgradePolicy::DoNotUpgrade if protocol == Protocol::Auto => Version::AsDownstream,
+        H2UpgradePolicy::Default | H2UpgradePolicy::DoNotUpgrade if protocol == Protocol::Detect => Version::AsDownstream,
         H2UpgradePolicy::Default | H2UpgradePolicy::DoNotUpgrade => Version::Http1,
     }
 }
@@ -120,8 +120,8 @@ mod tests {
             (Protocol::Http, Some(&client), true, Version::AsDownstream),
             (Protocol::Grpc, None, false, Version::Http2),
             (Protocol::Grpc, Some(&stay), false, Version::Http2),
-            (Protocol::Auto, None, true, Version::AsDownstream),
-            (Protocol::Auto, Some(&upgrade), false, Version::Http2),
+            (Protocol::Detect, None, true, Version::AsDownstream),
+            (Protocol::Detect, Some(&upgrade), false, Version::Http2),
         ];
         for (protocol, http, mesh, expected) in cases {
             assert_eq!(version(protocol, http, mesh), expected, "{protocol:?} {http:?} {mesh}");

@@ -9,7 +9,6 @@ use weft_policies::kind::virtual_service::{HeaderOperations, Headers, HttpRoute,
 use weft_xds::pb;
 
 use super::action::eligible;
-use crate::generate::wire;
 use pb::core::header_value_option::HeaderAppendAction;
 
 /// Puts the operations of a forwarding rule on its route: with a single destination, those of that as well.
