@@ -54,9 +54,7 @@ impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = in_time("connect", TcpStream::connect(address)).await;
         let stream = stream.unwrap_or_else(|e| panic!("connect to {address}: {e}"));
-        stream
-            .set_nodelay(true)
-            .expect("a fresh socket takes options");
+        stream.set_nodelay(true).expect("a fresh socket takes options");
         Client {
             stream,
             reader: Reader::default(),
@@ -65,11 +63,7 @@ impl Client {
 
     /// Writes `bytes`; the error is the peer's reset or close.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        in_time(
-            "the peer takes what is sent",
-            self.stream.write_all(bytes.as_ref()),
-        )
-        .await
+        in_time("the peer takes what is sent", self.stream.write_all(bytes.as_ref())).await
     }
 
     /// Closes the sending half.
@@ -92,12 +86,7 @@ impl Client {
     }
 
     /// `GET` with a host and further fields; the connection stays open.
-    pub async fn get(
-        &mut self,
-        host: &str,
-        path: &str,
-        fields: &[(&str, &str)],
-    ) -> io::Result<Reply> {
+    pub async fn get(&mut self, host: &str, path: &str, fields: &[(&str, &str)]) -> io::Result<Reply> {
         self.ask(request("GET", host, path, fields)).await
     }
 
@@ -144,11 +133,7 @@ impl Client {
                 continue;
             }
             let bare = head_only || matches!(status, 101 | 204 | 304);
-            let framing = if bare {
-                Framing::Absent
-            } else {
-                head.framing()
-            };
+            let framing = if bare { Framing::Absent } else { head.framing() };
             let body = self.reader.body(&mut self.stream, framing, !bare).await;
             return Ok(Reply {
                 status,
@@ -171,11 +156,6 @@ pub fn request(method: &str, host: &str, path: &str, fields: &[(&str, &str)]) ->
 }
 
 /// Connects, sends one request, reads its reply.
-pub async fn get(
-    address: SocketAddr,
-    host: &str,
-    path: &str,
-    fields: &[(&str, &str)],
-) -> io::Result<Reply> {
+pub async fn get(address: SocketAddr, host: &str, path: &str, fields: &[(&str, &str)]) -> io::Result<Reply> {
     Client::connect(address).await.get(host, path, fields).await
 }

@@ -21,10 +21,7 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
         if let Some(answer) = probe().await {
             return answer;
         }
-        assert!(
-            tokio::time::Instant::now() < end,
-            "not within {DEADLINE:?}: {what}"
-        );
+        assert!(tokio::time::Instant::now() < end, "not within {DEADLINE:?}: {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -4,11 +4,13 @@
 //! owns: everything that a test across sockets needs and production must not know of.
 //! may not touch: private items of the packages under test, any port or file that it did not make itself.
 
+pub mod ads;
 pub mod client;
 pub mod eventually;
 pub mod message;
 pub mod upstream;
 
+pub use ads::{AdsServer, AdsStream};
 pub use client::{Client, Reply};
 pub use eventually::eventually;
 pub use upstream::{Behaviour, Ledger, Seen, Upstream};

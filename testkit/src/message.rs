@@ -107,10 +107,7 @@ impl Reader {
                 return Ok(Some(Head::parse(self.take(at + 4))));
             }
             if self.held.len() > HEAD_BYTES_MAX {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "head is too long",
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "head is too long"));
             }
             if self.more(io).await? == 0 {
                 return if self.held.is_empty() {
@@ -123,12 +120,7 @@ impl Reader {
     }
 
     /// The body with this framing. An end of the connection or a reset leaves it incomplete.
-    pub async fn body(
-        &mut self,
-        io: &mut (impl AsyncRead + Unpin),
-        framing: Framing,
-        until_close: bool,
-    ) -> Body {
+    pub async fn body(&mut self, io: &mut (impl AsyncRead + Unpin), framing: Framing, until_close: bool) -> Body {
         let mut body = Body::default();
         body.complete = match framing {
             Framing::Length(bytes) => self.fixed(io, bytes, &mut body.bytes).await,
@@ -144,12 +136,7 @@ impl Reader {
         std::mem::take(&mut self.held)
     }
 
-    async fn fixed(
-        &mut self,
-        io: &mut (impl AsyncRead + Unpin),
-        bytes: usize,
-        into: &mut Vec<u8>,
-    ) -> bool {
+    async fn fixed(&mut self, io: &mut (impl AsyncRead + Unpin), bytes: usize, into: &mut Vec<u8>) -> bool {
         while into.len() < bytes {
             if self.held.is_empty() && !matches!(self.more(io).await, Ok(1..)) {
                 return false;
@@ -171,11 +158,7 @@ impl Reader {
         }
     }
 
-    async fn chunked(
-        &mut self,
-        io: &mut (impl AsyncRead + Unpin),
-        body: &mut Body,
-    ) -> io::Result<bool> {
+    async fn chunked(&mut self, io: &mut (impl AsyncRead + Unpin), body: &mut Body) -> io::Result<bool> {
         loop {
             let line = self.line(io).await?;
             let size = line.split(';').next().unwrap_or_default().trim();
@@ -186,19 +169,14 @@ impl Reader {
                 break;
             }
             let end = body.bytes.len() + size;
-            if end > BODY_BYTES_MAX
-                || !self.fixed(io, end, &mut body.bytes).await
-                || !self.line(io).await?.is_empty()
-            {
+            if end > BODY_BYTES_MAX || !self.fixed(io, end, &mut body.bytes).await || !self.line(io).await?.is_empty() {
                 return Ok(false);
             }
         }
         loop {
             let line = self.line(io).await?;
             match line.split_once(':') {
-                Some((name, value)) => body
-                    .trailers
-                    .push((name.to_owned(), value.trim().to_owned())),
+                Some((name, value)) => body.trailers.push((name.to_owned(), value.trim().to_owned())),
                 None => return Ok(line.is_empty()),
             }
         }
@@ -250,12 +228,7 @@ mod tests {
                 true,
                 "next",
             ),
-            (
-                "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc",
-                "abc",
-                false,
-                "",
-            ),
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc", "abc", false, ""),
             (
                 "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nnext",
                 "abcde",

@@ -48,24 +48,12 @@ const LAW: &[Row] = &[
     Row {
         package: "weft-proxy",
         ours: &["weft-proxy-core", "weft-xds"],
-        never: &[
-            "kube",
-            "k8s-openapi",
-            "weft-policies",
-            "weft-control",
-            "weft-testkit",
-        ],
+        never: &["kube", "k8s-openapi", "weft-policies", "weft-control", "weft-testkit"],
     },
     Row {
         package: "weft-xds",
         ours: &[],
-        never: &[
-            "kube",
-            "k8s-openapi",
-            "weft-policies",
-            "weft-proxy",
-            "weft-control",
-        ],
+        never: &["kube", "k8s-openapi", "weft-policies", "weft-proxy", "weft-control"],
     },
     Row {
         package: "weft-control",
@@ -95,26 +83,13 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("k8s-openapi", &["weft-control", "weft-injector"]),
     (
         "rustls",
-        &[
-            "weft-proxy",
-            "weft-control",
-            "weft-injector",
-            "weft-loadtest",
-        ],
+        &["weft-proxy", "weft-control", "weft-injector", "weft-loadtest"],
     ),
-    (
-        "prost",
-        &["weft-xds", "weft-control", "weft-proxy", "weft-testkit"],
-    ),
+    ("prost", &["weft-xds", "weft-control", "weft-proxy", "weft-testkit"]),
     ("envoy-types", &["weft-xds"]),
     (
         "hyper",
-        &[
-            "weft-proxy",
-            "weft-control",
-            "weft-injector",
-            "weft-loadtest",
-        ],
+        &["weft-proxy", "weft-control", "weft-injector", "weft-loadtest"],
     ),
 ];
 
@@ -143,11 +118,7 @@ fn metadata() -> Value {
         .current_dir(root())
         .output()
         .expect("cargo runs, it runs this test");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("cargo writes JSON")
 }
 
@@ -184,9 +155,7 @@ fn reached(metadata: &Value, package: &Value) -> BTreeSet<String> {
     let (mut found, mut more) = (BTreeSet::new(), vec![text(package, "id")]);
     while let Some(id) = more.pop() {
         for dep in nodes.get(id).map(|n| list(n, "deps")).unwrap_or_default() {
-            let shipped = list(dep, "dep_kinds")
-                .iter()
-                .any(|kind| kind["kind"] != "dev");
+            let shipped = list(dep, "dep_kinds").iter().any(|kind| kind["kind"] != "dev");
             if shipped && found.insert(names[text(dep, "pkg")].to_owned()) {
                 more.push(text(dep, "pkg"));
             }
@@ -233,10 +202,7 @@ fn rust_files() -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of the workspace is readable") {
             let path = entry.expect("an entry of the workspace is readable").path();
-            let name = path
-                .file_name()
-                .and_then(|n| n.to_str())
-                .unwrap_or_default();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);
             } else if name.ends_with(".rs") {
@@ -249,25 +215,17 @@ fn rust_files() -> Vec<PathBuf> {
 
 /// The path within the workspace, for a message and for matching.
 fn within(path: &Path) -> String {
-    path.strip_prefix(root())
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 #[test]
 fn files_stay_small_and_rooms_are_named_after_what_they_own() {
     let mut broken = Vec::new();
     for path in rust_files() {
-        let (text, name) = (
-            std::fs::read_to_string(&path).expect("source is UTF-8"),
-            within(&path),
-        );
+        let (text, name) = (std::fs::read_to_string(&path).expect("source is UTF-8"), within(&path));
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
-            broken.push(format!(
-                "{name} has {lines} lines, more than {FILE_LINES_MAX}"
-            ));
+            broken.push(format!("{name} has {lines} lines, more than {FILE_LINES_MAX}"));
         }
         if let Some(word) = NOT_A_ROOM
             .iter()
@@ -296,11 +254,7 @@ fn foreign_types_stay_in_their_rooms() {
         ("envoy_types::", &["xds/src/"]),
         (
             "k8s_openapi::",
-            &[
-                "control/src/watch/",
-                "control/src/world/",
-                "control/src/status/",
-            ],
+            &["control/src/watch/", "control/src/world/", "control/src/status/"],
         ),
         (
             "hyper::",
@@ -309,18 +263,12 @@ fn foreign_types_stay_in_their_rooms() {
     ];
     let mut broken = Vec::new();
     for path in rust_files() {
-        let (text, name) = (
-            std::fs::read_to_string(&path).expect("source is UTF-8"),
-            within(&path),
-        );
+        let (text, name) = (std::fs::read_to_string(&path).expect("source is UTF-8"), within(&path));
         for (crate_path, allowed) in rooms {
             let used = text
                 .lines()
                 .any(|l| !l.trim_start().starts_with("//") && l.contains(crate_path));
-            if used
-                && !name.ends_with("tests/law.rs")
-                && !allowed.iter().any(|room| name.starts_with(room))
-            {
+            if used && !name.ends_with("tests/law.rs") && !allowed.iter().any(|room| name.starts_with(room)) {
                 broken.push(format!("{name} names {crate_path}"));
             }
         }

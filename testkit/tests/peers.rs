@@ -13,10 +13,7 @@ async fn an_upstream_does_what_its_script_says() {
             bytes: 5,
             pause: Duration::from_millis(1),
         },
-        "/short" => Behaviour::CloseInBody {
-            promised: 10,
-            sent: 4,
-        },
+        "/short" => Behaviour::CloseInBody { promised: 10, sent: 4 },
         "/silent-close" => Behaviour::Close,
         "/reset" => Behaviour::Reset,
         "/garbage" => Behaviour::RawThenClose(b"\x00\x01 what\r\n\r\n".to_vec()),
@@ -32,13 +29,8 @@ async fn an_upstream_does_what_its_script_says() {
         ("/garbage", None),
     ];
     for (path, expected) in cases {
-        let reply = Client::connect(upstream.address())
-            .await
-            .get("a.test", path, &[])
-            .await;
-        let found = reply
-            .ok()
-            .map(|r| (r.status, r.body.bytes.len(), r.body.complete));
+        let reply = Client::connect(upstream.address()).await.get("a.test", path, &[]).await;
+        let found = reply.ok().map(|r| (r.status, r.body.bytes.len(), r.body.complete));
         assert_eq!(found, expected, "{path}");
         assert_eq!(upstream.ledger().requests_to(path), 1, "{path}");
     }
@@ -56,10 +48,7 @@ async fn a_ledger_keeps_requests_as_they_came() {
         .ask("POST /b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nt: 1\r\n\r\n")
         .await
         .unwrap();
-    assert_eq!(
-        (first.text().as_str(), second.text().as_str()),
-        ("abc", "hi")
-    );
+    assert_eq!((first.text().as_str(), second.text().as_str()), ("abc", "hi"));
     assert_eq!(second.body.trailers, [("t".to_owned(), "1".to_owned())]);
     let seen = upstream.ledger().seen();
     assert_eq!(seen.len(), 2);

@@ -69,10 +69,7 @@ impl Behaviour {
 
     /// `200` with this body and these fields.
     pub fn with_fields(body: impl Into<Vec<u8>>, fields: &[(&str, &str)]) -> Self {
-        let fields = fields
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect();
+        let fields = fields.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Behaviour::Answer {
             status: 200,
             fields,

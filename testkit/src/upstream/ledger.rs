@@ -79,11 +79,7 @@ impl Ledger {
 
     /// How many requests had this path.
     pub fn requests_to(&self, path: &str) -> usize {
-        self.book()
-            .seen
-            .iter()
-            .filter(|seen| seen.path() == path)
-            .count()
+        self.book().seen.iter().filter(|seen| seen.path() == path).count()
     }
 
     /// Forgets the requests and starts the highest values again from what is open now.

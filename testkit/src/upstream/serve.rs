@@ -35,18 +35,10 @@ impl Upstream {
     ///
     /// # Panics
     /// Where the address cannot be bound.
-    pub fn start_on(
-        address: SocketAddr,
-        script: impl Fn(&Seen) -> Behaviour + Send + Sync + 'static,
-    ) -> Self {
-        let listener =
-            std::net::TcpListener::bind(address).unwrap_or_else(|e| panic!("bind {address}: {e}"));
-        listener
-            .set_nonblocking(true)
-            .expect("a fresh socket takes options");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+    pub fn start_on(address: SocketAddr, script: impl Fn(&Seen) -> Behaviour + Send + Sync + 'static) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap_or_else(|e| panic!("bind {address}: {e}"));
+        listener.set_nonblocking(true).expect("a fresh socket takes options");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let ledger = Ledger::default();
         let (stop, stopped) = watch::channel(false);
         let server = Server {
@@ -104,8 +96,7 @@ struct Server {
 
 impl Server {
     async fn run(self, listener: std::net::TcpListener, mut stopped: watch::Receiver<bool>) {
-        let listener =
-            TcpListener::from_std(listener).expect("the runtime of this thread takes the listener");
+        let listener = TcpListener::from_std(listener).expect("the runtime of this thread takes the listener");
         let open = Open::default();
         loop {
             let stream = tokio::select! {
@@ -185,9 +176,7 @@ struct Connection {
 impl Connection {
     async fn run(mut self, script: Script) {
         while let Ok(Some(head)) = self.reader.head(&mut self.stream).await {
-            let close = head
-                .all("connection")
-                .any(|v| v.eq_ignore_ascii_case("close"));
+            let close = head.all("connection").any(|v| v.eq_ignore_ascii_case("close"));
             let place = self.ledger.request(self.number, head.clone());
             let seen = Seen {
                 connection: self.number,
@@ -202,12 +191,7 @@ impl Connection {
         }
     }
 
-    async fn request(
-        &mut self,
-        seen: &Seen,
-        place: Option<usize>,
-        behaviour: Behaviour,
-    ) -> io::Result<Next> {
+    async fn request(&mut self, seen: &Seen, place: Option<usize>, behaviour: Behaviour) -> io::Result<Next> {
         match behaviour {
             Behaviour::Reset => {
                 self.stream.set_zero_linger()?;
@@ -216,10 +200,7 @@ impl Connection {
             Behaviour::Close => Ok(Next::End),
             Behaviour::AnswerEarly(then) => {
                 self.write(seen, &Body::default(), *then).await?;
-                let body = self
-                    .reader
-                    .body(&mut self.stream, seen.head.framing(), false)
-                    .await;
+                let body = self.reader.body(&mut self.stream, seen.head.framing(), false).await;
                 let complete = body.complete;
                 self.ledger.body(place, body);
                 Ok(if complete { Next::Request } else { Next::End })
@@ -229,14 +210,9 @@ impl Connection {
                     .field("expect")
                     .is_some_and(|v| v.eq_ignore_ascii_case("100-continue"))
                 {
-                    self.stream
-                        .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-                        .await?;
+                    self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
                 }
-                let body = self
-                    .reader
-                    .body(&mut self.stream, seen.head.framing(), false)
-                    .await;
+                let body = self.reader.body(&mut self.stream, seen.head.framing(), false).await;
                 self.ledger.body(place, body.clone());
                 if !body.complete {
                     return Ok(Next::End);
@@ -246,38 +222,20 @@ impl Connection {
         }
     }
 
-    async fn write(
-        &mut self,
-        seen: &Seen,
-        body: &Body,
-        mut behaviour: Behaviour,
-    ) -> io::Result<Next> {
+    async fn write(&mut self, seen: &Seen, body: &Body, mut behaviour: Behaviour) -> io::Result<Next> {
         while let Behaviour::After(delay, then) = behaviour {
             tokio::time::sleep(delay).await;
             behaviour = *then;
         }
         match behaviour {
-            Behaviour::Answer {
-                status,
-                fields,
-                body,
-            } => {
-                let fields: String = fields
-                    .iter()
-                    .map(|(n, v)| format!("{n}: {v}\r\n"))
-                    .collect();
+            Behaviour::Answer { status, fields, body } => {
+                let fields: String = fields.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
                 let head = format!(
                     "HTTP/1.1 {status} Scripted\r\n{fields}content-length: {}\r\n\r\n",
                     body.len()
                 );
-                let body = if seen.method() == "HEAD" {
-                    &[]
-                } else {
-                    body.as_slice()
-                };
-                self.stream
-                    .write_all(&[head.as_bytes(), body].concat())
-                    .await?;
+                let body = if seen.method() == "HEAD" { &[] } else { body.as_slice() };
+                self.stream.write_all(&[head.as_bytes(), body].concat()).await?;
             }
             Behaviour::Echo => self.echo(&seen.head, body).await?,
             Behaviour::Raw(bytes) => self.stream.write_all(&bytes).await?,
@@ -285,11 +243,7 @@ impl Connection {
                 self.stream.write_all(&bytes).await?;
                 return Ok(Next::End);
             }
-            Behaviour::SlowBody {
-                pieces,
-                bytes,
-                pause,
-            } => {
+            Behaviour::SlowBody { pieces, bytes, pause } => {
                 self.stream
                     .write_all(b"HTTP/1.1 200 Scripted\r\ntransfer-encoding: chunked\r\n\r\n")
                     .await?;
@@ -327,30 +281,16 @@ impl Connection {
             if !body.bytes.is_empty() {
                 self.chunk(&body.bytes).await?;
             }
-            let trailers: String = body
-                .trailers
-                .iter()
-                .map(|(n, v)| format!("{n}: {v}\r\n"))
-                .collect();
-            return self
-                .stream
-                .write_all(format!("0\r\n{trailers}\r\n").as_bytes())
-                .await;
+            let trailers: String = body.trailers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+            return self.stream.write_all(format!("0\r\n{trailers}\r\n").as_bytes()).await;
         }
-        let head = format!(
-            "HTTP/1.1 200 Scripted\r\ncontent-length: {}\r\n\r\n",
-            body.bytes.len()
-        );
-        self.stream
-            .write_all(&[head.as_bytes(), &body.bytes].concat())
-            .await
+        let head = format!("HTTP/1.1 200 Scripted\r\ncontent-length: {}\r\n\r\n", body.bytes.len());
+        self.stream.write_all(&[head.as_bytes(), &body.bytes].concat()).await
     }
 
     async fn chunk(&mut self, bytes: &[u8]) -> io::Result<()> {
         let size = format!("{:x}\r\n", bytes.len());
-        self.stream
-            .write_all(&[size.as_bytes(), bytes, b"\r\n"].concat())
-            .await
+        self.stream.write_all(&[size.as_bytes(), bytes, b"\r\n"].concat()).await
     }
 
     async fn until_the_end(&mut self) -> io::Result<Next> {
@@ -360,8 +300,7 @@ impl Connection {
     }
 
     async fn upgrade(&mut self, protocol: &str) -> io::Result<Next> {
-        let head =
-            format!("HTTP/1.1 101 Scripted\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n");
+        let head = format!("HTTP/1.1 101 Scripted\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n");
         self.stream.write_all(head.as_bytes()).await?;
         let early = self.reader.held();
         self.stream.write_all(&early).await?;
