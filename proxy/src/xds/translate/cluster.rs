@@ -1,0 +1,285 @@
+use std::sync::Arc;
+
+use weft_proxy_core::cluster::{
+    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, Limits, OutlierDetection, RetryBudget,
+};
+use weft_proxy_core::route::Bindings;
+use weft_xds::pb;
+
+use super::context::{Context, Translated, translate};
+use super::defaults;
+use super::endpoint::{host_ports, set};
+use super::error::{At, Outcome, Problem, TranslateError, invalid, refuse, unsupported};
+use super::upstream;
+use super::value::{Fields, duration, metadata, number, provenance, text};
+
+/// Compiles a cluster. Its slot is the one of its name in the bindings.
+///
+/// # Errors
+/// The first field that cannot be honoured.
+pub fn cluster(source: &pb::cluster::Cluster, bindings: &mut Bindings) -> Result<Translated<Cluster>, TranslateError> {
+    translate(&source.name, bindings, |context| compile(context, source))
+}
+
+fn compile(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<Cluster> {
+    upstream::refuse_transport(source)?;
+    refuse(
+        source.upstream_config.is_some(),
+        "upstream_config",
+        "upstreams by extension",
+    )?;
+    let subsets = source
+        .lb_subset_config
+        .as_ref()
+        .is_some_and(|config| !config.subset_selectors.is_empty());
+    refuse(subsets, "lb_subset_config", "subsets are clusters of their own")?;
+    context.ignore_if(!source.health_checks.is_empty(), "health_checks");
+    context.ignore_if(!source.filters.is_empty(), "cluster.filters");
+    context.ignore_if(source.upstream_bind_config.is_some(), "upstream_bind_config");
+    context.ignore_if(source.preconnect_policy.is_some(), "preconnect_policy");
+    context.ignore_if(source.track_timeout_budgets, "track_timeout_budgets");
+    context.ignore_if(
+        source.per_connection_buffer_limit_bytes.is_some(),
+        "per_connection_buffer_limit_bytes",
+    );
+    let common = source.common_lb_config.as_ref();
+    context.ignore_if(
+        common.is_some_and(|common| common.locality_config_specifier.is_some()),
+        "common_lb_config.locality_config_specifier",
+    );
+    let panic = common.and_then(|common| common.healthy_panic_threshold.as_ref());
+    let connect_timeout = duration(source.connect_timeout.as_ref()).at("connect_timeout")?;
+    Ok(Cluster {
+        name: source.name.as_str().into(),
+        kind: kind(context, source)?,
+        balance: balance(context, source)?,
+        panic_threshold_percent: panic.map_or(defaults::PANIC_THRESHOLD_PERCENT, |percent| percent.value),
+        connect_timeout: connect_timeout.unwrap_or(defaults::CONNECT_TIMEOUT),
+        limits: limits(context, source.circuit_breakers.as_ref()),
+        outlier: source
+            .outlier_detection
+            .as_ref()
+            .map(|one| outlier(context, one))
+            .transpose()
+            .at("outlier_detection")?,
+        http: upstream::http(context, source)?,
+        tcp_keepalive: upstream::keepalive(source),
+        destination: labels(source),
+        provenance: provenance(source.metadata.as_ref()),
+    })
+}
+
+fn kind(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<ClusterKind> {
+    use pb::cluster::cluster::{ClusterDiscoveryType, DiscoveryType};
+    let number = match &source.cluster_discovery_type {
+        None => i32::from(DiscoveryType::Static),
+        Some(ClusterDiscoveryType::Type(number)) => *number,
+        Some(ClusterDiscoveryType::ClusterType(_)) => {
+            return Err(unsupported("clusters by extension")).at("cluster_type");
+        }
+    };
+    let assignment = || {
+        source
+            .load_assignment
+            .as_ref()
+            .ok_or(Problem::Missing)
+            .at("load_assignment")
+    };
+    Ok(match DiscoveryType::try_from(number) {
+        Ok(DiscoveryType::Eds) => {
+            let service = source
+                .eds_cluster_config
+                .as_ref()
+                .map(|config| config.service_name.as_str());
+            ClusterKind::Eds(service.filter(|name| !name.is_empty()).unwrap_or(&source.name).into())
+        }
+        Ok(DiscoveryType::Static) => match &source.load_assignment {
+            None => ClusterKind::Static(Arc::default()),
+            Some(assignment) => ClusterKind::Static(Arc::new(set(context, assignment).at("load_assignment")?)),
+        },
+        Ok(DiscoveryType::StrictDns | DiscoveryType::LogicalDns) => {
+            ClusterKind::Dns(host_ports(assignment()?).at("load_assignment")?)
+        }
+        Ok(DiscoveryType::OriginalDst) => ClusterKind::OriginalDst,
+        Err(_) => return Err(invalid(number, "a type of discovery")).at("type"),
+    })
+}
+
+fn balance(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<Balance> {
+    use pb::cluster::cluster::{LbConfig, LbPolicy};
+    context.ignore_if(source.load_balancing_policy.is_some(), "load_balancing_policy");
+    Ok(match LbPolicy::try_from(source.lb_policy) {
+        Ok(LbPolicy::RoundRobin | LbPolicy::LoadBalancingPolicyConfig) => {
+            if let Some(LbConfig::RoundRobinLbConfig(config)) = &source.lb_config {
+                context.ignore_if(config.slow_start_config.is_some(), "slow_start_config");
+            }
+            Balance::RoundRobin
+        }
+        Ok(LbPolicy::LeastRequest) => {
+            let mut choices = defaults::CHOICES;
+            if let Some(LbConfig::LeastRequestLbConfig(config)) = &source.lb_config {
+                choices = number(config.choice_count.as_ref()).unwrap_or(choices).max(2);
+                context.ignore_if(config.slow_start_config.is_some(), "slow_start_config");
+                context.ignore_if(config.active_request_bias.is_some(), "active_request_bias");
+            }
+            Balance::LeastRequest { choices }
+        }
+        Ok(LbPolicy::Random) => Balance::Random,
+        Ok(LbPolicy::RingHash) => {
+            let (mut size_min, mut size_max) = defaults::RING_SIZE;
+            if let Some(LbConfig::RingHashLbConfig(config)) = &source.lb_config {
+                size_min = config.minimum_ring_size.as_ref().map_or(size_min, |size| size.value);
+                size_max = config.maximum_ring_size.as_ref().map_or(size_max, |size| size.value);
+            }
+            Balance::Hash(HashTable::Ring { size_min, size_max })
+        }
+        Ok(LbPolicy::Maglev) => {
+            let mut size = defaults::MAGLEV_SIZE;
+            if let Some(LbConfig::MaglevLbConfig(config)) = &source.lb_config {
+                size = config.table_size.as_ref().map_or(size, |table| table.value);
+            }
+            Balance::Hash(HashTable::Maglev { size })
+        }
+        Ok(LbPolicy::ClusterProvided) => Balance::OriginalDst,
+        Err(_) => return Err(invalid(source.lb_policy, "a policy")).at("lb_policy"),
+    })
+}
+
+fn limits(context: &mut Context<'_>, source: Option<&pb::cluster::CircuitBreakers>) -> Limits {
+    let default = i32::from(pb::core::RoutingPriority::Default);
+    let thresholds = source.map(|source| source.thresholds.as_slice()).unwrap_or_default();
+    context.ignore_if(
+        source.is_some_and(|one| !one.per_host_thresholds.is_empty()),
+        "per_host_thresholds",
+    );
+    context.ignore_if(
+        thresholds.iter().any(|one| one.priority != default),
+        "thresholds of high priority",
+    );
+    let own = thresholds
+        .iter()
+        .find(|one| one.priority == default)
+        .cloned()
+        .unwrap_or_default();
+    let or = |value: Option<&pb::protobuf::UInt32Value>, default| number(value).unwrap_or(default);
+    context.ignore_if(own.max_connection_pools.is_some(), "max_connection_pools");
+    Limits {
+        connections_max: or(own.max_connections.as_ref(), defaults::CIRCUIT_BREAKER),
+        pending_max: or(own.max_pending_requests.as_ref(), defaults::CIRCUIT_BREAKER),
+        requests_max: or(own.max_requests.as_ref(), defaults::CIRCUIT_BREAKER),
+        retries_max: or(own.max_retries.as_ref(), defaults::RETRIES_MAX),
+        retry_budget: own.retry_budget.as_ref().map(|budget| {
+            let percent = budget
+                .budget_percent
+                .as_ref()
+                .map_or(defaults::RETRY_BUDGET.0, |percent| percent.value);
+            RetryBudget {
+                // Percent with two digits; a budget is never finer.
+                basis_points: (percent.clamp(0.0, 100.0) * 100.0).round() as u32,
+                concurrency_min: or(budget.min_retry_concurrency.as_ref(), defaults::RETRY_BUDGET.1),
+            }
+        }),
+    }
+}
+
+fn outlier(context: &mut Context<'_>, source: &pb::cluster::OutlierDetection) -> Outcome<OutlierDetection> {
+    use defaults::outlier as default;
+    // An enforcement of 0 is how Envoy is told that a detector is off; shares between are not honoured.
+    let mut enforced = |field: Option<&pb::protobuf::UInt32Value>, default: u32, name: &str| {
+        let share = number(field).unwrap_or(default);
+        context.ignore_if((1..100).contains(&share), name);
+        share > 0
+    };
+    let on = |is_on: bool, count: Option<&pb::protobuf::UInt32Value>| {
+        if is_on {
+            number(count).unwrap_or(default::CONSECUTIVE)
+        } else {
+            0
+        }
+    };
+    let is_on = enforced(
+        source.enforcing_consecutive_5xx.as_ref(),
+        100,
+        "enforcing_consecutive_5xx",
+    );
+    let consecutive_5xx = on(is_on, source.consecutive_5xx.as_ref());
+    let field = source.enforcing_consecutive_gateway_failure.as_ref();
+    let is_on = enforced(field, 0, "enforcing_consecutive_gateway_failure");
+    let consecutive_gateway = on(is_on, source.consecutive_gateway_failure.as_ref());
+    let split = source.split_external_local_origin_errors;
+    let field = source.enforcing_consecutive_local_origin_failure.as_ref();
+    let is_on = enforced(field, 100, "enforcing_consecutive_local_origin_failure") && split;
+    let consecutive_local_origin = on(is_on, source.consecutive_local_origin_failure.as_ref());
+    // These are on unless they are switched off, and not to be had here.
+    context.ignore_if(
+        number(source.enforcing_success_rate.as_ref()) != Some(0),
+        "outlier detection by success rate",
+    );
+    let percentage = number(source.enforcing_failure_percentage.as_ref()).unwrap_or(0);
+    context.ignore_if(percentage > 0, "outlier detection by failure percentage");
+    context.ignore_if(source.max_ejection_time_jitter.is_some(), "max_ejection_time_jitter");
+    context.ignore_if(
+        source.always_eject_one_host.as_ref().is_some_and(|one| one.value),
+        "always_eject_one_host",
+    );
+    let base = duration(source.base_ejection_time.as_ref())
+        .at("base_ejection_time")?
+        .unwrap_or(default::EJECTION_BASE);
+    let max = duration(source.max_ejection_time.as_ref())
+        .at("max_ejection_time")?
+        .unwrap_or(default::EJECTION_MAX);
+    Ok(OutlierDetection {
+        consecutive_5xx,
+        consecutive_gateway,
+        consecutive_local_origin,
+        split_local_origin: split,
+        interval: duration(source.interval.as_ref())
+            .at("interval")?
+            .unwrap_or(default::INTERVAL),
+        ejection_base: base,
+        ejection_max: max.max(base),
+        ejection_percent_max: number(source.max_ejection_percent.as_ref())
+            .unwrap_or(default::EJECTION_PERCENT_MAX)
+            .min(100),
+    })
+}
+
+/// What metrics call the cluster: the service in Istio's metadata, else what a name of Istio's form says, else the name.
+fn labels(source: &pb::cluster::Cluster) -> DestinationLabels {
+    let service = metadata(source.metadata.as_ref(), "istio").and_then(first_service);
+    if let Some(service) = service {
+        let field = |key: &str| text(service, key).unwrap_or_default();
+        return DestinationLabels {
+            service: field("host").into(),
+            service_name: field("name").into(),
+            service_namespace: field("namespace").into(),
+        };
+    }
+    // `outbound|9080|v1|reviews.default.svc.cluster.local`
+    let host = source
+        .name
+        .split('|')
+        .nth(3)
+        .filter(|host| !host.is_empty())
+        .unwrap_or(&source.name);
+    let is_service = host != source.name;
+    let mut parts = host.split('.');
+    let name = if is_service { parts.next().unwrap_or(host) } else { host };
+    let namespace = parts.next().filter(|_| is_service && parts.next() == Some("svc"));
+    DestinationLabels {
+        service: host.into(),
+        service_name: name.into(),
+        service_namespace: namespace.unwrap_or("unknown").into(),
+    }
+}
+
+fn first_service(istio: &Fields) -> Option<&Fields> {
+    use pb::protobuf::value::Kind;
+    let Kind::ListValue(list) = istio.get("services")?.kind.as_ref()? else {
+        return None;
+    };
+    match list.values.first()?.kind.as_ref()? {
+        Kind::StructValue(service) => Some(&service.fields),
+        _ => None,
+    }
+}

@@ -1,0 +1,136 @@
+use std::sync::Arc;
+
+use weft_proxy_core::cluster::{Endpoint, EndpointSet, Health, HostPort, Locality, OVERPROVISIONING_PERCENT, Workload};
+use weft_proxy_core::route::Bindings;
+use weft_xds::pb;
+
+use super::context::{Context, Translated, translate};
+use super::error::{At, Outcome, Problem, TranslateError, invalid, refuse, unsupported};
+use super::value::{host_port, metadata, number, socket_address, text};
+
+/// Compiles the endpoints of a cluster.
+///
+/// # Errors
+/// The first field that cannot be honoured.
+pub fn endpoints(
+    source: &pb::endpoint::ClusterLoadAssignment,
+    bindings: &mut Bindings,
+) -> Result<Translated<EndpointSet>, TranslateError> {
+    translate(&source.cluster_name, bindings, |context| set(context, source))
+}
+
+/// Endpoints with IP addresses.
+pub(super) fn set(context: &mut Context<'_>, source: &pb::endpoint::ClusterLoadAssignment) -> Outcome<EndpointSet> {
+    let policy = source.policy.as_ref();
+    context.ignore_if(
+        policy.is_some_and(|policy| !policy.drop_overloads.is_empty()),
+        "policy.drop_overloads",
+    );
+    context.ignore_if(
+        policy.is_some_and(|policy| policy.endpoint_stale_after.is_some()),
+        "policy.endpoint_stale_after",
+    );
+    let overprovisioning = policy.and_then(|policy| number(policy.overprovisioning_factor.as_ref()));
+    let mut endpoints = Vec::new();
+    for (index, group) in source.endpoints.iter().enumerate() {
+        let locality = Arc::new(locality(group.locality.as_ref()));
+        for (place, one) in listed(group).at_index("endpoints", index)?.iter().enumerate() {
+            let endpoint = endpoint(context, group.priority, &locality, one);
+            endpoints.push(endpoint.at_index("lb_endpoints", place).at_index("endpoints", index)?);
+        }
+    }
+    Ok(EndpointSet::new(
+        endpoints,
+        overprovisioning.unwrap_or(OVERPROVISIONING_PERCENT),
+    )?)
+}
+
+fn listed(group: &pb::endpoint::LocalityLbEndpoints) -> Outcome<&[pb::endpoint::LbEndpoint]> {
+    use pb::endpoint::locality_lb_endpoints::LbConfig;
+    match &group.lb_config {
+        None => Ok(&group.lb_endpoints),
+        Some(LbConfig::LoadBalancerEndpoints(list)) => Ok(&list.lb_endpoints),
+        Some(LbConfig::LedsClusterLocalityConfig(_)) => Err(unsupported("endpoints on demand")),
+    }
+}
+
+/// Names that are to be resolved.
+pub(super) fn host_ports(source: &pb::endpoint::ClusterLoadAssignment) -> Outcome<Vec<HostPort>> {
+    let mut names = Vec::new();
+    for (index, group) in source.endpoints.iter().enumerate() {
+        for (place, one) in listed(group).at_index("endpoints", index)?.iter().enumerate() {
+            let address = inline(one).and_then(|inline| host_port(inline.address.as_ref()).at("address"));
+            names.push(address.at_index("lb_endpoints", place).at_index("endpoints", index)?);
+        }
+    }
+    Ok(names)
+}
+
+fn inline(source: &pb::endpoint::LbEndpoint) -> Outcome<&pb::endpoint::Endpoint> {
+    use pb::endpoint::lb_endpoint::HostIdentifier;
+    match source.host_identifier.as_ref().ok_or(Problem::Missing).at("endpoint")? {
+        HostIdentifier::Endpoint(endpoint) => Ok(endpoint),
+        HostIdentifier::EndpointName(_) => Err(unsupported("named endpoints")).at("endpoint_name"),
+    }
+}
+
+fn endpoint(
+    context: &mut Context<'_>,
+    priority: u32,
+    locality: &Arc<Locality>,
+    source: &pb::endpoint::LbEndpoint,
+) -> Outcome<Endpoint> {
+    let inline = inline(source)?;
+    refuse(
+        !inline.additional_addresses.is_empty(),
+        "endpoint.additional_addresses",
+        "one address an endpoint",
+    )?;
+    let workload = metadata(source.metadata.as_ref(), "istio").and_then(|fields| text(fields, "workload"));
+    Ok(Endpoint {
+        address: socket_address(inline.address.as_ref()).at("endpoint.address")?,
+        weight: number(source.load_balancing_weight.as_ref()).unwrap_or(1),
+        health: health(context, source.health_status)?,
+        priority,
+        locality: locality.clone(),
+        workload: workload.map(|text| Arc::new(workload_of(text))),
+        hostname: Some(inline.hostname.as_str())
+            .filter(|name| !name.is_empty())
+            .map(Arc::from),
+    })
+}
+
+fn health(context: &mut Context<'_>, status: i32) -> Outcome<Health> {
+    use pb::core::HealthStatus;
+    match HealthStatus::try_from(status) {
+        Ok(HealthStatus::Unknown | HealthStatus::Healthy) => Ok(Health::Healthy),
+        Ok(HealthStatus::Degraded) => {
+            context.ignore("health_status DEGRADED (taken as healthy)");
+            Ok(Health::Healthy)
+        }
+        Ok(HealthStatus::Unhealthy | HealthStatus::Timeout) => Ok(Health::Unhealthy),
+        Ok(HealthStatus::Draining) => Ok(Health::Draining),
+        Err(_) => Err(invalid(status, "a health status")).at("health_status"),
+    }
+}
+
+fn locality(source: Option<&pb::core::Locality>) -> Locality {
+    source.map_or_else(Locality::default, |source| Locality {
+        region: source.region.as_str().into(),
+        zone: source.zone.as_str().into(),
+        sub_zone: source.sub_zone.as_str().into(),
+    })
+}
+
+/// Istio's short form: `name;namespace;canonical-name;canonical-revision;cluster`.
+fn workload_of(text: &str) -> Workload {
+    let mut parts = text.split(';').map(Into::into);
+    let mut next = || parts.next().unwrap_or_default();
+    Workload {
+        name: next(),
+        namespace: next(),
+        canonical_name: next(),
+        canonical_revision: next(),
+        cluster: next(),
+    }
+}

@@ -1,0 +1,119 @@
+use weft_proxy_core::cluster::{TcpKeepalive, UpstreamHttp, UpstreamProtocol};
+use weft_xds::{pb, unpack};
+
+use super::context::Context;
+use super::defaults;
+use super::error::{At, Outcome, refuse, unsupported};
+use super::value::{duration, limit, number};
+
+const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// How HTTP is spoken to a cluster.
+pub(super) fn http(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<UpstreamHttp> {
+    for name in source
+        .typed_extension_protocol_options
+        .keys()
+        .filter(|name| *name != OPTIONS)
+    {
+        context.ignore(format!("typed_extension_protocol_options[{name}]"));
+    }
+    let options = source.typed_extension_protocol_options.get(OPTIONS);
+    let options = options
+        .map(unpack::<pb::upstream_http::HttpProtocolOptions>)
+        .transpose();
+    let options = options.at("typed_extension_protocol_options")?;
+    let (protocol, http2) = match &options {
+        Some(options) => {
+            context.ignore_if(!options.http_filters.is_empty(), "HttpProtocolOptions.http_filters");
+            protocol(context, options)?
+        }
+        None => older_protocol(source),
+    };
+    let common = options
+        .as_ref()
+        .and_then(|options| options.common_http_protocol_options.as_ref());
+    let common = common
+        .or(source.common_http_protocol_options.as_ref())
+        .cloned()
+        .unwrap_or_default();
+    let requests = common
+        .max_requests_per_connection
+        .or(source.max_requests_per_connection);
+    let keepalive = http2.as_ref().and_then(|http2| http2.connection_keepalive.as_ref());
+    Ok(UpstreamHttp {
+        protocol,
+        idle_timeout: limit(common.idle_timeout.as_ref(), Some(defaults::HTTP_IDLE_TIMEOUT)).at("idle_timeout")?,
+        connection_duration_max: limit(common.max_connection_duration.as_ref(), None).at("max_connection_duration")?,
+        requests_per_connection_max: number(requests.as_ref()).filter(|max| *max > 0),
+        streams_max: number(http2.as_ref().and_then(|http2| http2.max_concurrent_streams.as_ref())),
+        keepalive: match keepalive {
+            None => None,
+            Some(keepalive) => {
+                let interval = duration(keepalive.interval.as_ref()).at("connection_keepalive.interval")?;
+                let timeout = duration(keepalive.timeout.as_ref()).at("connection_keepalive.timeout")?;
+                interval.zip(timeout)
+            }
+        },
+    })
+}
+
+type Protocol = (UpstreamProtocol, Option<pb::core::Http2ProtocolOptions>);
+
+fn protocol(context: &mut Context<'_>, source: &pb::upstream_http::HttpProtocolOptions) -> Outcome<Protocol> {
+    use pb::upstream_http::http_protocol_options::UpstreamProtocolOptions as Options;
+    use pb::upstream_http::http_protocol_options::explicit_http_config::ProtocolConfig;
+    match &source.upstream_protocol_options {
+        None => Ok((UpstreamProtocol::Http1, None)),
+        Some(Options::ExplicitHttpConfig(explicit)) => match &explicit.protocol_config {
+            None | Some(ProtocolConfig::HttpProtocolOptions(_)) => Ok((UpstreamProtocol::Http1, None)),
+            Some(ProtocolConfig::Http2ProtocolOptions(http2)) => Ok((UpstreamProtocol::Http2, Some(http2.clone()))),
+            Some(ProtocolConfig::Http3ProtocolOptions(_)) => Err(unsupported("HTTP/3")).at("explicit_http_config"),
+        },
+        Some(Options::UseDownstreamProtocolConfig(both)) => {
+            Ok((UpstreamProtocol::Downstream, both.http2_protocol_options.clone()))
+        }
+        Some(Options::AutoConfig(_)) => {
+            // Without ALPN there is nothing to choose by.
+            context.ignore("HttpProtocolOptions.auto_config");
+            Ok((UpstreamProtocol::Http1, None))
+        }
+    }
+}
+
+/// The fields that `HttpProtocolOptions` took over from.
+fn older_protocol(source: &pb::cluster::Cluster) -> Protocol {
+    use pb::cluster::cluster::ClusterProtocolSelection;
+    if source.protocol_selection == i32::from(ClusterProtocolSelection::UseDownstreamProtocol) {
+        return (UpstreamProtocol::Downstream, source.http2_protocol_options.clone());
+    }
+    match &source.http2_protocol_options {
+        Some(http2) => (UpstreamProtocol::Http2, Some(http2.clone())),
+        None => (UpstreamProtocol::Http1, None),
+    }
+}
+
+/// Keepalive probes; an empty message switches them on with the system's values.
+pub(super) fn keepalive(source: &pb::cluster::Cluster) -> Option<TcpKeepalive> {
+    let source = source.upstream_connection_options.as_ref()?.tcp_keepalive.as_ref()?;
+    let seconds = |value: Option<&pb::protobuf::UInt32Value>| {
+        number(value).map(|seconds| std::time::Duration::from_secs(seconds.into()))
+    };
+    Some(TcpKeepalive {
+        probes: number(source.keepalive_probes.as_ref()),
+        time: seconds(source.keepalive_time.as_ref()),
+        interval: seconds(source.keepalive_interval.as_ref()),
+    })
+}
+
+/// What would be sent without the encryption or the header that was asked for.
+pub(super) fn refuse_transport(source: &pb::cluster::Cluster) -> Outcome<()> {
+    super::chain::plain(source.transport_socket.as_ref()).at("transport_socket")?;
+    for (index, one) in source.transport_socket_matches.iter().enumerate() {
+        super::chain::plain(one.transport_socket.as_ref()).at_index("transport_socket_matches", index)?;
+    }
+    refuse(
+        source.transport_socket_matcher.is_some(),
+        "transport_socket_matcher",
+        "matching trees",
+    )
+}
