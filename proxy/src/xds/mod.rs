@@ -10,6 +10,7 @@ mod saver;
 mod sink;
 mod state_file;
 mod status;
+pub mod translate;
 
 pub use client::{Settings, run};
 pub use sink::Sink;

@@ -1,0 +1,80 @@
+//! `/clusters`: clusters and their endpoints as they are now, in Envoy's layout.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+use weft_proxy_core::cluster::Health;
+
+use crate::app::Main;
+use crate::upstream::cluster::Cluster;
+
+/// Lines of `cluster::address::figure::value`.
+pub(crate) fn text(main: &Main) -> String {
+    let mut out = String::new();
+    for cluster in main.store.borrow().live() {
+        let name = &cluster.config.name;
+        let limits = &cluster.config.limits;
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(out, "{name}::default_priority::max_connections::{}", limits.connections_max);
+        let _ = writeln!(out, "{name}::default_priority::max_pending_requests::{}", limits.pending_max);
+        let _ = writeln!(out, "{name}::default_priority::max_requests::{}", limits.requests_max);
+        let _ = writeln!(out, "{name}::default_priority::max_retries::{}", limits.retries_max);
+        each(cluster, |endpoint| {
+            for (figure, value) in &endpoint.figures {
+                let _ = writeln!(out, "{name}::{}::{figure}::{value}", endpoint.address);
+            }
+        });
+    }
+    out
+}
+
+/// The same as JSON.
+pub(crate) fn json(main: &Main) -> Value {
+    let clusters: Vec<Value> = main
+        .store
+        .borrow()
+        .live()
+        .map(|cluster| {
+            let mut endpoints = Vec::new();
+            each(cluster, |endpoint| {
+                let figures: serde_json::Map<String, Value> =
+                    endpoint.figures.iter().map(|(figure, value)| ((*figure).to_owned(), json!(value))).collect();
+                endpoints.push(json!({ "address": endpoint.address, "figures": figures }));
+            });
+            json!({ "name": &*cluster.config.name, "endpoints": endpoints })
+        })
+        .collect();
+    json!({ "clusters": clusters })
+}
+
+struct Figures {
+    address: String,
+    figures: Vec<(&'static str, String)>,
+}
+
+fn each(cluster: &Cluster, mut see: impl FnMut(Figures)) {
+    let live = cluster.state.endpoints();
+    for (endpoint, state) in live.set.endpoints().iter().zip(&live.states) {
+        let health = match endpoint.health {
+            Health::Healthy => "healthy",
+            Health::Unhealthy => "/failed_eds_health",
+            Health::Draining => "/eds_status_draining",
+        };
+        see(Figures {
+            address: state.address.to_string(),
+            figures: vec![
+                ("cx_total", state.counters.connects.get().to_string()),
+                ("cx_connect_fail", state.counters.connect_failures.get().to_string()),
+                ("rq_active", state.active().to_string()),
+                ("rq_total", state.counters.requests.get().to_string()),
+                ("rq_error", state.counters.failures.get().to_string()),
+                ("health_flags", health.to_owned()),
+                ("weight", endpoint.weight.to_string()),
+                ("priority", endpoint.priority.to_string()),
+                ("region", endpoint.locality.region.to_string()),
+                ("zone", endpoint.locality.zone.to_string()),
+                ("sub_zone", endpoint.locality.sub_zone.to_string()),
+            ],
+        });
+    }
+}

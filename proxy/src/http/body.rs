@@ -1,0 +1,233 @@
+//! in → out: hyper's incoming bodies → bodies that count, keep time and say how they ended.
+//! owns: what has passed, and that a pooled connection goes back only after a complete response.
+//! may not touch: heads, routes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use super::deadline::Deadline;
+
+use super::exchange::Exchange;
+use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
+use crate::upstream::pool::Lease;
+
+/// Why a body ended before its end. Shown by nobody: it makes hyper close the connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The client's part failed.
+    #[error("the request body ended early")]
+    Request(#[source] hyper::Error),
+    /// The upstream's part failed.
+    #[error("the response body ended early")]
+    Response(#[source] hyper::Error),
+    /// The time limit of the route.
+    #[error("the response was not complete in time")]
+    Timeout,
+}
+
+/// How far a request body has come. Shared between the body, which hyper owns, and whoever waits for its end.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    bytes: AtomicU64,
+    ended: AtomicBool,
+    failed: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Upload {
+    /// Body bytes passed on so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Whether the client's bytes ended in an error.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    /// Ready once the request is complete: the route's time limit counts from there.
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.ended.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Relaxed);
+        self.waker.wake();
+    }
+}
+
+/// The body of a request on its way to an upstream.
+pub(crate) enum RequestBody {
+    /// No bytes, no coding.
+    Empty,
+    /// As it arrives.
+    Stream { incoming: Incoming, upload: Arc<Upload> },
+}
+
+impl RequestBody {
+    /// The body as hyper hands it over, with the record of its progress if it has bytes.
+    pub(crate) fn new(incoming: Incoming) -> (Self, Option<Arc<Upload>>) {
+        if incoming.is_end_stream() {
+            return (Self::Empty, None);
+        }
+        let upload = Arc::new(Upload::default());
+        (Self::Stream { incoming, upload: upload.clone() }, Some(upload))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self::Stream { incoming, upload } = &mut *self else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    upload.bytes.fetch_add(data.len() as u64, Relaxed);
+                }
+                if incoming.is_end_stream() {
+                    upload.end();
+                }
+            }
+            Some(Err(_)) => {
+                upload.failed.store(true, Relaxed);
+                upload.end();
+            }
+            None => upload.end(),
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Request)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Stream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+/// The body of a reply to a client.
+pub(crate) enum ReplyBody {
+    /// At hand.
+    Whole(Option<Bytes>),
+    /// An upstream's, as it arrives.
+    Relay(Box<Relay>),
+}
+
+impl ReplyBody {
+    pub(crate) fn whole(body: Bytes) -> Self {
+        Self::Whole(Some(body).filter(|body| !body.is_empty()))
+    }
+
+    pub(crate) fn relay(relay: Relay) -> Self {
+        Self::Relay(Box::new(relay))
+    }
+}
+
+/// An upstream's response body. Dropping it ends the exchange, complete or not.
+pub(crate) struct Relay {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    exchange: Exchange,
+    deadline: Option<Deadline>,
+}
+
+impl Relay {
+    pub(crate) fn new(incoming: Incoming, lease: Lease, exchange: Exchange, deadline: Option<Deadline>) -> Self {
+        Self { incoming, lease: Some(lease), exchange, deadline }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.exchange.add_response_bytes(data.len() as u64);
+                }
+                if self.incoming.is_end_stream() {
+                    self.complete();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let failure = if self.exchange.upload_failed() {
+                    Failure::Request(RequestFailure::Left)
+                } else {
+                    Failure::Upstream(UpstreamFailure::Truncated)
+                };
+                self.exchange.fail(failure);
+                Poll::Ready(Some(Err(BodyError::Response(error))))
+            }
+            Poll::Ready(None) => {
+                self.complete();
+                Poll::Ready(None)
+            }
+            Poll::Pending => match &mut self.deadline {
+                None => Poll::Pending,
+                Some(deadline) => {
+                    std::task::ready!(Pin::new(deadline).poll(cx));
+                    self.exchange.fail(Failure::Route(RouteFailure::Timeout));
+                    Poll::Ready(Some(Err(BodyError::Timeout)))
+                }
+            },
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.complete();
+            self.exchange.complete();
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // hyper drops a body of known length without asking for the frame after the last.
+        if self.incoming.is_end_stream() {
+            self.complete();
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Self::Relay(relay) => relay.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_none(),
+            Self::Relay(relay) => relay.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Relay(relay) => relay.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! in → out: an accepted stream → HTTP spoken on it until it ends.
+//! owns: hyper's server side, the limits of a connection, counting what hyper answers by itself.
+//! may not touch: routes.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use weft_proxy_core::chain::{ConnectionFacts, HttpConnectionManager, Listener, Network, TransportProtocol};
+
+use super::conn_state::{ConnLimits, ConnState, Order};
+use super::exchange::Exchange;
+use super::failure::{Failure, RequestFailure};
+use super::forward;
+use super::guard::GuardedStream;
+use crate::worker::Worker;
+
+/// Without a limit of the configuration: an idle connection is closed after an hour, as Envoy does.
+const IDLE_DEFAULT: Duration = Duration::from_secs(60 * 60);
+/// Without a limit of the configuration: a head that takes longer is no person's and no healthy client's.
+const HEAD_DEFAULT: Duration = Duration::from_secs(60);
+/// A client that does not read for so long is gone; Envoy's stream idle limit has the same value.
+const WRITE_STALL_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// The least that hyper takes as its buffer.
+const BUFFER_BYTES_MIN: usize = 8192;
+/// hyper reads the request line and the line ends into the same buffer; the limit counts names and values.
+const HEAD_BYTES_SLACK: usize = 4096;
+
+/// What a request has to know about its connection.
+pub(crate) struct ConnContext {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) state: Arc<ConnState>,
+    pub(crate) manager: Arc<HttpConnectionManager>,
+    pub(crate) server: HeaderValue,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) scheme: &'static str,
+}
+
+/// Serves one connection of a listener.
+pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream) {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+    // Replies must not wait for the acknowledgement of the one before; a stream that refuses the option works all the same.
+    stream.set_nodelay(true).ok();
+    let facts = ConnectionFacts {
+        destination: local,
+        source: peer,
+        direct_source: peer.ip(),
+        server_name: None,
+        transport_protocol: TransportProtocol::RawBuffer,
+        application_protocols: &[],
+    };
+    let manager = match listener.find_chain(&facts).map(|chain| &chain.network) {
+        Some(Network::Http(manager)) => manager.clone(),
+        Some(Network::Tcp(_) | Network::Close) | None => return,
+    };
+    let state = Arc::new(ConnState::new(limits(&manager), worker.now_ms()));
+    let max = worker.shared.connections_max;
+    if worker.is_draining() {
+        state.command(Order::Drain);
+    }
+    let Some(_guard) = worker.connections.enter(listener.name.clone(), state.clone(), max) else { return };
+    let server = HeaderValue::from_str(&manager.server_name).unwrap_or(HeaderValue::from_static("weft"));
+    let context = Rc::new(ConnContext { worker, state, manager, server, peer, local, scheme: "http" });
+    drive(context, stream).await;
+}
+
+fn limits(manager: &HttpConnectionManager) -> ConnLimits {
+    let timeouts = &manager.timeouts;
+    ConnLimits {
+        idle: Some(timeouts.connection_idle.unwrap_or(IDLE_DEFAULT)),
+        head: Some(timeouts.request_headers.unwrap_or(HEAD_DEFAULT)),
+        write: Some(timeouts.stream_idle.unwrap_or(WRITE_STALL_DEFAULT)),
+    }
+}
+
+async fn drive(context: Rc<ConnContext>, stream: TcpStream) {
+    let head_bytes_max = context.manager.request_headers_bytes_max as usize + HEAD_BYTES_SLACK;
+    let guarded = GuardedStream::new(stream, head_bytes_max, context.state.clone());
+    let service = {
+        let context = context.clone();
+        service_fn(move |request| {
+            let context = context.clone();
+            async move { Ok::<_, Infallible>(forward::forward(context, request).await) }
+        })
+    };
+    let connection = http1::Builder::new()
+        .max_buf_size(head_bytes_max.max(BUFFER_BYTES_MIN))
+        .half_close(false)
+        .serve_connection(TokioIo::new(guarded), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let end = poll_fn(|cx| poll_until_ordered(&context.state, connection.as_mut(), cx)).await;
+    let failure = match end {
+        End::Closed(Ok(())) => None,
+        End::Closed(Err(error)) => failure_of(&error, &context.state),
+        End::Ordered(Order::HeadTimeout) => Some(RequestFailure::HeadTimeout),
+        End::Ordered(Order::WriteTimeout) => Some(RequestFailure::NotReading),
+        End::Ordered(Order::IdleTimeout | Order::Drain) => None,
+    };
+    if let Some(failure) = failure {
+        count(&context, failure);
+    }
+}
+
+enum End {
+    Closed(hyper::Result<()>),
+    Ordered(Order),
+}
+
+/// Polls the connection, after its orders: a late connection is not given another turn.
+fn poll_until_ordered<F>(state: &ConnState, connection: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<End>
+where
+    F: Future<Output = hyper::Result<()>>,
+{
+    match state.order(cx.waker()) {
+        Some(Order::Drain) | None => connection.poll(cx).map(End::Closed),
+        Some(order @ (Order::IdleTimeout | Order::HeadTimeout | Order::WriteTimeout)) => Poll::Ready(End::Ordered(order)),
+    }
+}
+
+/// What a connection's error says about the request that hyper answered by itself, or could not answer.
+fn failure_of(error: &hyper::Error, state: &ConnState) -> Option<RequestFailure> {
+    if let Some(refusal) = state.refusal() {
+        return Some(RequestFailure::Framing(refusal));
+    }
+    if error.is_parse_too_large() {
+        Some(RequestFailure::HeadTooLarge)
+    } else if error.is_parse() {
+        Some(RequestFailure::Syntax)
+    } else {
+        // Its request, if there was one, has been counted when its exchange was dropped.
+        None
+    }
+}
+
+/// Counts a request that never became one. hyper has answered 400, 414 or 431 by then.
+fn count(context: &ConnContext, failure: RequestFailure) {
+    let mut exchange = Exchange::begin(context.worker.clone(), context.state.clone(), 0);
+    exchange.reply(Failure::Request(failure).verdict().status, &http::HeaderMap::new());
+    exchange.fail(Failure::Request(failure));
+}

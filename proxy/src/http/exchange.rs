@@ -1,0 +1,144 @@
+//! in → out: a request from its head to the end of its reply → one sample, whatever happens on the way.
+//! owns: what is counted about one request, and that it is counted exactly once.
+//! may not touch: routing, bodies.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+
+use super::body::Upload;
+use super::conn_state::ConnState;
+use super::failure::{Failure, RequestFailure};
+use super::flags::Flags;
+use crate::telemetry::labels::DestinationLabels;
+use crate::telemetry::shard::Sample;
+use crate::upstream::endpoint::ActiveGuard;
+use crate::worker::Worker;
+
+/// One request and its reply. Dropped before [`Exchange::complete`] or [`Exchange::fail`], the client has left.
+pub(crate) struct Exchange {
+    worker: Rc<Worker>,
+    connection: Arc<ConnState>,
+    started: Instant,
+    destination: Arc<DestinationLabels>,
+    active: Option<ActiveGuard>,
+    upload: Option<Arc<Upload>>,
+    request_bytes: u64,
+    response_bytes: u64,
+    code: u16,
+    flags: Flags,
+    reason: Option<&'static str>,
+    grpc: bool,
+    grpc_status: Option<u8>,
+    ended: bool,
+}
+
+impl Exchange {
+    /// Begins at the moment at which the head has been read.
+    pub(crate) fn begin(worker: Rc<Worker>, connection: Arc<ConnState>, head_bytes: u64) -> Self {
+        let destination = worker.unknown_destination();
+        Self {
+            worker,
+            connection,
+            started: Instant::now(),
+            destination,
+            active: None,
+            upload: None,
+            request_bytes: head_bytes,
+            response_bytes: 0,
+            code: 0,
+            flags: Flags::NONE,
+            reason: None,
+            grpc: false,
+            grpc_status: None,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Where the request goes, as far as it is known by now.
+    pub(crate) fn set_destination(&mut self, destination: &Arc<DestinationLabels>) {
+        self.destination = destination.clone();
+    }
+
+    /// The request is in flight to an endpoint.
+    pub(crate) fn set_active(&mut self, active: ActiveGuard) {
+        self.active = Some(active);
+    }
+
+    pub(crate) fn set_upload(&mut self, upload: Arc<Upload>) {
+        self.upload = Some(upload);
+    }
+
+    pub(crate) fn upload_failed(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.has_failed())
+    }
+
+    pub(crate) fn set_grpc(&mut self) {
+        self.grpc = true;
+    }
+
+    /// The head of the reply.
+    pub(crate) fn reply(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.code = status.as_u16();
+        self.response_bytes += head_bytes(headers);
+        if self.grpc {
+            self.grpc_status = headers.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
+        }
+    }
+
+    pub(crate) fn add_response_bytes(&mut self, bytes: u64) {
+        self.response_bytes += bytes;
+    }
+
+    /// The reply was complete.
+    pub(crate) fn complete(&mut self) {
+        self.end();
+    }
+
+    /// The request failed, or its reply broke off.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        let verdict = failure.verdict();
+        self.flags.raise(verdict.flag);
+        self.reason = Some(verdict.reason);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.active = None;
+        self.connection.replied();
+        let upload = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        self.worker.observe(&Sample {
+            destination: &self.destination,
+            code: self.code,
+            flags: self.flags,
+            reason: self.reason,
+            grpc: self.grpc,
+            grpc_status: self.grpc_status,
+            duration_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            request_bytes: self.request_bytes + upload,
+            response_bytes: self.response_bytes,
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.fail(Failure::Request(RequestFailure::Left));
+        }
+    }
+}
+
+/// Size of header lines on the wire: name, value, colon, blank and line end.
+pub(crate) fn head_bytes(headers: &HeaderMap) -> u64 {
+    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
+}

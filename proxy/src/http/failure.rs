@@ -1,0 +1,219 @@
+//! in → out: whatever can go wrong with a request → exactly one status, flag, reason and retry decision.
+//! owns: the closed set of reasons (side, phase, cause).
+//! may not touch: responses, sockets.
+
+use http::StatusCode;
+
+use super::flags::Flag;
+use super::guard::Refusal;
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Downstream,
+    Upstream,
+    Local,
+}
+
+/// Whether the same request may go to the upstream again without anybody having seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// Nothing of it was sent.
+    Safe,
+    /// The upstream may have acted on it.
+    No,
+}
+
+/// A request that gets no answer of an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Request(RequestFailure),
+    Route(RouteFailure),
+    Upstream(UpstreamFailure),
+}
+
+/// What the client did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestFailure {
+    /// HTTP/1.0 where it is not accepted.
+    Version,
+    /// No `Host`, several, or one that is no authority.
+    Host,
+    /// A path that cannot be normalised.
+    Path,
+    /// A method that this listener does not relay (`CONNECT`).
+    Method,
+    /// The framing check refused the bytes.
+    Framing(Refusal),
+    /// The parser refused the head.
+    Syntax,
+    /// The head is larger than the limit.
+    HeadTooLarge,
+    /// The head did not end in time.
+    HeadTimeout,
+    /// The client closed or reset its connection before the reply was complete.
+    Left,
+    /// The client did not read the reply in time.
+    NotReading,
+}
+
+/// What the configuration did not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RouteFailure {
+    /// The listener's route table has not arrived.
+    NoTable,
+    /// No virtual host or no route fits.
+    NotFound,
+    /// The chosen cluster does not exist.
+    NoCluster,
+    /// No endpoint of the cluster is usable.
+    NoEndpoint,
+    /// The time limit of the route.
+    Timeout,
+}
+
+/// What the upstream did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UpstreamFailure {
+    /// The connection was refused or failed otherwise.
+    Connect,
+    /// It was not up in time.
+    ConnectTimeout,
+    /// A pooled connection had ended before the request was sent.
+    Stale,
+    /// It closed or reset the connection before the response head.
+    Closed,
+    /// It closed or reset the connection inside the response.
+    Truncated,
+    /// It sent what is no HTTP.
+    Protocol,
+}
+
+/// What a failure means to everybody who sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Status of the local reply.
+    pub(crate) status: StatusCode,
+    /// Envoy's flag.
+    pub(crate) flag: Flag,
+    /// Whose fault it is.
+    pub(crate) side: Side,
+    /// weft's reason: `side.phase.cause`, the closed set behind `x-weft-reason` and the label of `weft_request_failures_total`.
+    pub(crate) reason: &'static str,
+    /// Body of the local reply, in Envoy's words where Envoy has some.
+    pub(crate) body: &'static str,
+    /// Whether another attempt is safe.
+    pub(crate) retry: Retry,
+}
+
+const fn verdict(status: StatusCode, flag: Flag, side: Side, reason: &'static str, body: &'static str) -> Verdict {
+    Verdict { status, flag, side, reason, body, retry: Retry::No }
+}
+
+impl Failure {
+    /// The one place that decides.
+    pub(crate) fn verdict(self) -> Verdict {
+        match self {
+            Failure::Request(failure) => failure.verdict(),
+            Failure::Route(failure) => failure.verdict(),
+            Failure::Upstream(failure) => failure.verdict(),
+        }
+    }
+}
+
+impl RequestFailure {
+    fn verdict(self) -> Verdict {
+        use RequestFailure::*;
+        let bad = |reason, body| verdict(StatusCode::BAD_REQUEST, Flag::Dpe, Side::Downstream, reason, body);
+        match self {
+            // RFC 9110, section 15.5.22: the reply names what is spoken here.
+            Version => verdict(StatusCode::UPGRADE_REQUIRED, Flag::Dpe, Side::Downstream, "downstream.head.version", "HTTP/1.1 is required"),
+            Host => bad("downstream.head.host", "one valid Host is required"),
+            Path => bad("downstream.head.path", "the path cannot be normalised"),
+            Method => verdict(StatusCode::METHOD_NOT_ALLOWED, Flag::Dpe, Side::Downstream, "downstream.head.method", "this method is not relayed here"),
+            Framing(refusal) => bad(framing_reason(refusal), ""),
+            Syntax => bad("downstream.head.syntax", ""),
+            HeadTooLarge => {
+                verdict(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Flag::Dpe, Side::Downstream, "downstream.head.too_large", "")
+            }
+            HeadTimeout => verdict(StatusCode::REQUEST_TIMEOUT, Flag::Si, Side::Downstream, "downstream.head.timeout", ""),
+            Left => verdict(StatusCode::BAD_REQUEST, Flag::Dc, Side::Downstream, "downstream.exchange.left", "the request was not completed"),
+            NotReading => verdict(StatusCode::REQUEST_TIMEOUT, Flag::Si, Side::Downstream, "downstream.reply.not_reading", ""),
+        }
+    }
+}
+
+fn framing_reason(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::BareLineFeed => "downstream.framing.bare_line_feed",
+        Refusal::ContentLength => "downstream.framing.content_length",
+        Refusal::TransferEncoding => "downstream.framing.transfer_encoding",
+        Refusal::LengthAndEncoding => "downstream.framing.length_and_encoding",
+        Refusal::FoldedHeader => "downstream.framing.folded_header",
+        Refusal::HeaderSyntax => "downstream.framing.header_syntax",
+        Refusal::ChunkSize => "downstream.framing.chunk_size",
+    }
+}
+
+impl RouteFailure {
+    fn verdict(self) -> Verdict {
+        use RouteFailure::*;
+        match self {
+            NoTable => verdict(StatusCode::NOT_FOUND, Flag::Nr, Side::Local, "local.route.no_table", ""),
+            NotFound => verdict(StatusCode::NOT_FOUND, Flag::Nr, Side::Local, "local.route.not_found", ""),
+            NoCluster => verdict(StatusCode::SERVICE_UNAVAILABLE, Flag::Nc, Side::Local, "local.cluster.not_found", ""),
+            NoEndpoint => {
+                verdict(StatusCode::SERVICE_UNAVAILABLE, Flag::Uh, Side::Upstream, "upstream.pick.no_endpoint", "no healthy upstream")
+            }
+            Timeout => {
+                verdict(StatusCode::GATEWAY_TIMEOUT, Flag::Ut, Side::Upstream, "upstream.response.timeout", "upstream request timeout")
+            }
+        }
+    }
+}
+
+impl UpstreamFailure {
+    fn verdict(self) -> Verdict {
+        use UpstreamFailure::*;
+        let gone = |flag, reason, body| verdict(StatusCode::SERVICE_UNAVAILABLE, flag, Side::Upstream, reason, body);
+        match self {
+            Connect => Verdict {
+                retry: Retry::Safe,
+                ..gone(
+                    Flag::Uf,
+                    "upstream.connect.refused",
+                    "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
+                )
+            },
+            ConnectTimeout => Verdict {
+                retry: Retry::Safe,
+                ..gone(
+                    Flag::Uf,
+                    "upstream.connect.timeout",
+                    "upstream connect error or disconnect/reset before headers. reset reason: connection timeout",
+                )
+            },
+            Stale => Verdict {
+                retry: Retry::Safe,
+                ..gone(
+                    Flag::Uc,
+                    "upstream.send.stale_connection",
+                    "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+                )
+            },
+            Closed => gone(
+                Flag::Uc,
+                "upstream.response.closed",
+                "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+            ),
+            Truncated => gone(Flag::Uc, "upstream.body.truncated", ""),
+            Protocol => verdict(
+                StatusCode::BAD_GATEWAY,
+                Flag::Upe,
+                Side::Upstream,
+                "upstream.response.protocol",
+                "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+            ),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Envoy's response flags, the closed set that weft can raise.
+
+/// One flag. The order is Envoy's own, which is the order in which joined flags are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Flag {
+    /// No healthy upstream endpoint.
+    Uh = 0,
+    /// The connection to the upstream failed.
+    Uf,
+    /// No route.
+    Nr,
+    /// The route names a cluster that is not there.
+    Nc,
+    /// A time limit of the route ended the request.
+    Ut,
+    /// The upstream closed its connection.
+    Uc,
+    /// The client left first.
+    Dc,
+    /// The client broke the protocol.
+    Dpe,
+    /// The upstream broke the protocol.
+    Upe,
+    /// The client did not send or read in time.
+    Si,
+}
+
+const LETTERS: [(Flag, &str); 10] = [
+    (Flag::Uh, "UH"),
+    (Flag::Uf, "UF"),
+    (Flag::Nr, "NR"),
+    (Flag::Nc, "NC"),
+    (Flag::Ut, "UT"),
+    (Flag::Uc, "UC"),
+    (Flag::Dc, "DC"),
+    (Flag::Dpe, "DPE"),
+    (Flag::Upe, "UPE"),
+    (Flag::Si, "SI"),
+];
+
+/// A set of flags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// No flag: `-` in logs and labels.
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn of(flag: Flag) -> Self {
+        Self(1 << flag as u8)
+    }
+
+    pub(crate) fn raise(&mut self, flag: Flag) {
+        self.0 |= 1 << flag as u8;
+    }
+}
+
+impl std::fmt::Display for Flags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("-");
+        }
+        let mut first = true;
+        for (flag, letters) in LETTERS {
+            if self.0 & 1 << flag as u8 != 0 {
+                if !first {
+                    f.write_str(",")?;
+                }
+                f.write_str(letters)?;
+                first = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_joined_in_their_own_order() {
+        let mut flags = Flags::of(Flag::Uc);
+        assert_eq!(flags.to_string(), "UC");
+        flags.raise(Flag::Uf);
+        assert_eq!(flags.to_string(), "UF,UC");
+        assert_eq!(Flags::NONE.to_string(), "-");
+    }
+}

@@ -1,0 +1,159 @@
+//! in → out: a request head as the parser gave it → one with a single valid authority and a normalised path, or a failure.
+//! owns: what must hold of a head before a route is looked for (RFC 9112, sections 2 and 3).
+//! may not touch: routes.
+
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Uri, Version};
+use weft_proxy_core::chain::{HttpConnectionManager, StripPort};
+use weft_proxy_core::route::{Normalized, PathError};
+
+use super::failure::RequestFailure;
+
+/// What the check found besides failures.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// Go on.
+    Forward,
+    /// The client is to ask for this path instead (307).
+    Redirect(String),
+}
+
+/// Makes a head fit to be routed: its URI is in origin form and its `Host` is the authority.
+pub(crate) fn check(parts: &mut Parts, manager: &HttpConnectionManager, local_port: u16) -> Result<Checked, RequestFailure> {
+    if parts.version == Version::HTTP_10 && !manager.http1.accept_http_10 {
+        return Err(RequestFailure::Version);
+    }
+    if parts.method == Method::CONNECT {
+        return Err(RequestFailure::Method);
+    }
+    settle_authority(parts, manager)?;
+    strip_authority(parts, manager, local_port);
+    normalise_path(parts, manager)
+}
+
+/// An authority in the request target wins over `Host` (RFC 9112, section 3.2.2).
+fn settle_authority(parts: &mut Parts, manager: &HttpConnectionManager) -> Result<(), RequestFailure> {
+    let mut lines = parts.headers.get_all(HOST).iter();
+    let (first, second) = (lines.next(), lines.next());
+    if second.is_some() {
+        return Err(RequestFailure::Host);
+    }
+    if let Some(authority) = parts.uri.authority() {
+        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestFailure::Host)?;
+        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        parts.headers.insert(HOST, value);
+        parts.uri = Uri::from(path);
+        return Ok(());
+    }
+    match first {
+        Some(host) if is_authority(host.as_bytes()) => Ok(()),
+        // HTTP/1.0 knows no `Host`.
+        None if parts.version == Version::HTTP_10 => match &manager.http1.default_host_for_http_10 {
+            Some(host) => {
+                let value = HeaderValue::from_str(host).map_err(|_| RequestFailure::Host)?;
+                parts.headers.insert(HOST, value);
+                Ok(())
+            }
+            None => Err(RequestFailure::Host),
+        },
+        _ => Err(RequestFailure::Host),
+    }
+}
+
+/// Takes port and final dot out of the authority where the listener says so. An upstream sees the shorter form.
+fn strip_authority(parts: &mut Parts, manager: &HttpConnectionManager, local_port: u16) {
+    if manager.strip_port == StripPort::Never && !manager.strip_trailing_dot {
+        return;
+    }
+    let Some(host) = parts.headers.get(HOST).and_then(|host| host.to_str().ok()) else { return };
+    let (mut name, mut port) = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
+        _ => (host, None),
+    };
+    let strip = match manager.strip_port {
+        StripPort::Never => false,
+        StripPort::Any => true,
+        StripPort::Matching => port.is_some_and(|port| port.parse() == Ok(local_port)),
+    };
+    if strip {
+        port = None;
+    }
+    if manager.strip_trailing_dot {
+        name = name.strip_suffix('.').unwrap_or(name);
+    }
+    let stripped = match port {
+        Some(port) => [name, ":", port].concat(),
+        None => name.to_owned(),
+    };
+    if stripped.len() != host.len() && let Ok(value) = HeaderValue::try_from(stripped) {
+        parts.headers.insert(HOST, value);
+    }
+}
+
+/// Characters that may stand in `host[:port]` (RFC 3986, section 3.2 without user information).
+fn is_authority(host: &[u8]) -> bool {
+    let is_legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    !host.is_empty() && host.iter().all(is_legal)
+}
+
+fn normalise_path(parts: &mut Parts, manager: &HttpConnectionManager) -> Result<Checked, RequestFailure> {
+    let normalized = match manager.path.apply(parts.uri.path()) {
+        Ok(normalized) => normalized,
+        Err(PathError::EscapedSlash | PathError::NotAbsolute) => return Err(RequestFailure::Path),
+    };
+    let with_query = |path: &str, query: Option<&str>| match query {
+        Some(query) => [path, "?", query].concat(),
+        None => path.to_owned(),
+    };
+    match normalized {
+        Normalized::Forward(std::borrow::Cow::Borrowed(_)) => Ok(Checked::Forward),
+        Normalized::Forward(std::borrow::Cow::Owned(path)) => {
+            set_path(parts, with_query(&path, parts.uri.query())).ok_or(RequestFailure::Path)?;
+            Ok(Checked::Forward)
+        }
+        Normalized::Redirect(path) => Ok(Checked::Redirect(with_query(&path, parts.uri.query()))),
+    }
+}
+
+/// Replaces path and query; `None` when the text is no request target.
+pub(crate) fn set_path(parts: &mut Parts, path_and_query: String) -> Option<()> {
+    parts.uri = Uri::from(PathAndQuery::try_from(path_and_query).ok()?);
+    Some(())
+}
+
+/// The token of an upgrade that the client asks for, lower-cased (RFC 9110, section 7.8).
+pub(crate) fn upgrade_token(parts: &Parts) -> Option<String> {
+    let asks = parts.headers.get_all(CONNECTION).iter().any(|value| {
+        value.to_str().is_ok_and(|text| text.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade")))
+    });
+    let token = parts.headers.get(UPGRADE)?.to_str().ok()?;
+    asks.then(|| token.trim().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_has_no_blanks_users_or_paths() {
+        for (host, legal) in [("a.b:80", true), ("[::1]:80", true), ("", false), ("a b", false), ("u@h", false), ("a/b", false)] {
+            assert_eq!(is_authority(host.as_bytes()), legal, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_needs_both_headers() {
+        let parts = |connection: &str, upgrade: Option<&str>| {
+            let mut request = http::Request::builder().header(CONNECTION, connection);
+            if let Some(upgrade) = upgrade {
+                request = request.header(UPGRADE, upgrade);
+            }
+            request.body(()).unwrap().into_parts().0
+        };
+        assert_eq!(upgrade_token(&parts("keep-alive, Upgrade", Some("WebSocket"))), Some("websocket".to_owned()));
+        assert_eq!(upgrade_token(&parts("keep-alive", Some("websocket"))), None);
+        assert_eq!(upgrade_token(&parts("upgrade", None)), None);
+    }
+}

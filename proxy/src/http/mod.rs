@@ -1,0 +1,19 @@
+//! in → out: a downstream connection → requests, each answered by an upstream or by ourselves.
+//! owns: hyper's server side, the life of a request, local replies, what is counted about both.
+//! may not touch: sockets of upstreams, pools.
+
+pub(crate) mod conn;
+pub(crate) mod conn_state;
+pub(crate) mod guard;
+
+pub(crate) mod forward;
+mod head;
+mod relay_headers;
+mod upgrade;
+
+pub(crate) mod body;
+mod deadline;
+pub(crate) mod exchange;
+pub(crate) mod failure;
+pub(crate) mod flags;
+mod reply;

@@ -1,0 +1,102 @@
+//! The listeners that have sockets, kept equal to the snapshot's.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use weft_proxy_core::chain::{Listener, Network, RouteSource};
+
+use super::bind::bind;
+use crate::snapshot::Snapshot;
+use crate::worker::{Command, WorkerHandle};
+
+/// A listener with sockets.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    /// What the configuration asked for.
+    asked: SocketAddr,
+    /// What the kernel gave; differs where port 0 was asked for.
+    pub(crate) address: SocketAddr,
+}
+
+/// Bound listeners, and those that could not be bound.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerSet {
+    bound: BTreeMap<Arc<str>, Bound>,
+    failed: BTreeMap<Arc<str>, String>,
+}
+
+impl ListenerSet {
+    /// Binds what is new and ready, lets go of what is gone, moves what changed its address. What could not be bound is
+    /// tried again at the next call.
+    pub(crate) fn reconcile(&mut self, snapshot: &Snapshot, workers: &[WorkerHandle], synced: bool) {
+        let wanted: BTreeMap<&Arc<str>, &Arc<Listener>> = snapshot
+            .listeners
+            .iter()
+            .filter(|listener| listener.bind_to_port)
+            .map(|listener| (&listener.name, listener))
+            .collect();
+        let gone = |name: &Arc<str>, bound: &Bound| wanted.get(name).is_none_or(|listener| listener.address != bound.asked);
+        let leaving: Vec<Arc<str>> =
+            self.bound.iter().filter(|(name, bound)| gone(name, bound)).map(|(name, _)| name.clone()).collect();
+        for name in leaving {
+            self.unbind(&name, workers);
+        }
+        self.failed.retain(|name, _| wanted.contains_key(name));
+        for (name, listener) in wanted {
+            if !self.bound.contains_key(name) && (synced || is_warm(listener, snapshot)) {
+                self.bind(listener, workers);
+            }
+        }
+    }
+
+    fn bind(&mut self, listener: &Listener, workers: &[WorkerHandle]) {
+        match bind(listener.address, workers.len()) {
+            Ok((address, sockets)) => {
+                tracing::info!(listener = %listener.name, %address, "listening");
+                for (worker, socket) in workers.iter().zip(sockets) {
+                    worker.send(Command::Listen { name: listener.name.clone(), socket });
+                }
+                self.failed.remove(&listener.name);
+                self.bound.insert(listener.name.clone(), Bound { asked: listener.address, address });
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                // Once per change: it is tried again every second.
+                if self.failed.get(&listener.name) != Some(&reason) {
+                    tracing::error!(listener = %listener.name, address = %listener.address, reason, "cannot listen");
+                }
+                self.failed.insert(listener.name.clone(), reason);
+            }
+        }
+    }
+
+    fn unbind(&mut self, name: &Arc<str>, workers: &[WorkerHandle]) {
+        tracing::info!(listener = %name, "closing");
+        self.bound.remove(name);
+        for worker in workers {
+            worker.send(Command::Unlisten { name: name.clone() });
+        }
+    }
+
+    /// Bound listeners by name.
+    pub(crate) fn bound(&self) -> impl Iterator<Item = (&Arc<str>, &Bound)> {
+        self.bound.iter()
+    }
+
+    /// Listeners that could not be bound, with the reason.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = (&Arc<str>, &String)> {
+        self.failed.iter()
+    }
+}
+
+/// A listener is bound once the route tables that it names have arrived: before that it could answer nothing but 404.
+fn is_warm(listener: &Listener, snapshot: &Snapshot) -> bool {
+    listener.chains.iter().chain(&listener.default_chain).all(|chain| match &chain.network {
+        Network::Http(manager) => match &manager.route {
+            RouteSource::Rds(name) => snapshot.route_table(name).is_some(),
+            RouteSource::Inline(_) => true,
+        },
+        Network::Tcp(_) | Network::Close => true,
+    })
+}

@@ -1,0 +1,109 @@
+//! A cluster as a snapshot names it, and its state, which outlives snapshots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustc_hash::FxHashMap;
+use weft_proxy_core::balance::Load;
+use weft_proxy_core::cluster::{Cluster as Config, ClusterKind, EndpointSet};
+
+use super::connect::KeepaliveProbes;
+use super::endpoint::{EndpointKey, EndpointState, labels};
+use super::pool::ReusePolicy;
+use crate::telemetry::labels::DestinationLabels;
+
+/// Envoy closes idle connections to upstreams after an hour unless told otherwise; a cluster whose configuration says
+/// nothing has that value already, so that `None` means never.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) config: Arc<Config>,
+    /// Place in the snapshot's table; never renumbered.
+    pub(crate) slot: u32,
+    pub(crate) state: Arc<ClusterState>,
+    /// For requests that meet no endpoint.
+    pub(crate) labels: Arc<DestinationLabels>,
+}
+
+impl Cluster {
+    pub(crate) fn new(config: Arc<Config>, slot: u32, state: Arc<ClusterState>) -> Arc<Self> {
+        if let ClusterKind::Static(set) = &config.kind {
+            state.set_endpoints(&config, set.clone());
+        }
+        let labels = labels(&config, None);
+        Arc::new(Self { config, slot, state, labels })
+    }
+
+    pub(crate) fn reuse_policy(&self) -> ReusePolicy {
+        ReusePolicy { requests_max: self.config.http.requests_per_connection_max, idle_max: self.config.http.idle_timeout }
+    }
+
+    pub(crate) fn keepalive(&self) -> Option<KeepaliveProbes> {
+        self.config.tcp_keepalive.as_ref().map(|probes| KeepaliveProbes {
+            retries: probes.probes,
+            time: probes.time.map(|time| time.max(Duration::from_secs(1))),
+            interval: probes.interval.map(|interval| interval.max(Duration::from_secs(1))),
+        })
+    }
+}
+
+/// Live state of a cluster, found by its name whenever a snapshot is built.
+#[derive(Debug)]
+pub(crate) struct ClusterState {
+    /// The newest endpoints: an endpoint update swaps these and nothing else.
+    endpoints: ArcSwap<LiveEndpoints>,
+}
+
+/// Endpoints with their state, place by place.
+#[derive(Debug, Default)]
+pub(crate) struct LiveEndpoints {
+    pub(crate) set: Arc<EndpointSet>,
+    pub(crate) states: Box<[Arc<EndpointState>]>,
+}
+
+impl Load for LiveEndpoints {
+    fn active(&self, place: usize) -> u32 {
+        self.states[place].active()
+    }
+
+    fn is_ejected(&self, _place: usize) -> bool {
+        false
+    }
+
+    fn ejected(&self) -> usize {
+        0
+    }
+}
+
+impl ClusterState {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { endpoints: ArcSwap::default() })
+    }
+
+    /// The newest endpoints.
+    pub(crate) fn endpoints(&self) -> arc_swap::Guard<Arc<LiveEndpoints>> {
+        self.endpoints.load()
+    }
+
+    /// Takes new endpoints. State of those that stay is kept, pools let go of those that leave.
+    pub(crate) fn set_endpoints(&self, config: &Config, set: Arc<EndpointSet>) {
+        let old = self.endpoints.load_full();
+        let mut known: FxHashMap<&EndpointKey, &Arc<EndpointState>> = old.states.iter().map(|state| (&state.key, state)).collect();
+        let states = set
+            .endpoints()
+            .iter()
+            .map(|endpoint| match known.remove(&EndpointKey::of(endpoint)) {
+                Some(state) => state.clone(),
+                None => EndpointState::new(config, endpoint),
+            })
+            .collect();
+        known.into_values().for_each(|state| state.remove());
+        self.endpoints.store(Arc::new(LiveEndpoints { set, states }));
+    }
+}
+
+impl Drop for ClusterState {
+    fn drop(&mut self) {
+        self.endpoints.load().states.iter().for_each(|state| state.remove());
+    }
+}

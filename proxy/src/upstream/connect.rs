@@ -1,0 +1,70 @@
+//! in → out: an endpoint → an open HTTP/1 connection with its driver running, or why not.
+//! owns: dialling, socket options, the connect limit.
+//! may not touch: requests.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use super::cluster::Cluster;
+use super::endpoint::EndpointState;
+use super::pool::UpstreamConnection;
+use crate::http::failure::UpstreamFailure;
+
+/// The largest response head, as Envoy has it (60 KiB), and with it hyper's buffer for reading from an upstream.
+const RESPONSE_HEAD_BYTES_MAX: usize = 60 * 1024;
+
+/// Opens a connection. Its driver runs as a task of this worker until either side closes.
+///
+/// Cancel safe: dropping the future closes the socket.
+pub(crate) async fn connect(cluster: &Cluster, endpoint: &Arc<EndpointState>) -> Result<UpstreamConnection, UpstreamFailure> {
+    endpoint.counters.connects.increment();
+    let failed = |failure| {
+        endpoint.counters.connect_failures.increment();
+        failure
+    };
+    let dialled = tokio::time::timeout(cluster.config.connect_timeout, TcpStream::connect(endpoint.address)).await;
+    let stream = match dialled {
+        Err(_elapsed) => return Err(failed(UpstreamFailure::ConnectTimeout)),
+        Ok(Err(_refused)) => return Err(failed(UpstreamFailure::Connect)),
+        Ok(Ok(stream)) => stream,
+    };
+    if set_options(&stream, cluster.keepalive()).is_err() {
+        return Err(failed(UpstreamFailure::Connect));
+    }
+    let handshake = http1::Builder::new().max_buf_size(RESPONSE_HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.map_err(|_| failed(UpstreamFailure::Connect))?;
+    // How the connection ends shows at the request that is on it; an idle one just goes.
+    tokio::task::spawn_local(async move { connection.with_upgrades().await.ok() });
+    Ok(UpstreamConnection::new(sender, endpoint.clone(), cluster.reuse_policy()))
+}
+
+/// Keepalive probes as a cluster asks for them; parts that are `None` are the system's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepaliveProbes {
+    pub(crate) retries: Option<u32>,
+    pub(crate) time: Option<Duration>,
+    pub(crate) interval: Option<Duration>,
+}
+
+fn set_options(stream: &TcpStream, keepalive: Option<KeepaliveProbes>) -> io::Result<()> {
+    // Small writes of a streamed body must not wait for the peer's acknowledgement.
+    stream.set_nodelay(true)?;
+    let Some(probes) = keepalive else { return Ok(()) };
+    let mut options = TcpKeepalive::new();
+    if let Some(time) = probes.time {
+        options = options.with_time(time);
+    }
+    if let Some(interval) = probes.interval {
+        options = options.with_interval(interval);
+    }
+    if let Some(retries) = probes.retries {
+        options = options.with_retries(retries);
+    }
+    SockRef::from(stream).set_tcp_keepalive(&options)
+}

@@ -1,0 +1,17 @@
+//! Counters that several workers add to and the main thread reads.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A count that only grows. Relaxed: it is read by itself, for people.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

@@ -1,0 +1,100 @@
+//! The thread of a worker and its loop.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::command::{Command, Scrape};
+use super::state::{SWEEP_INTERVAL, Worker};
+use crate::listener::accept;
+use crate::shared::Shared;
+
+/// The main thread's end of a worker.
+pub(crate) struct WorkerHandle {
+    // Unbounded, since the sender may not wait; the main thread is the only sender, and sends a command per listener change.
+    commands: UnboundedSender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    /// Gives an order. A worker that has ended takes none, which is the same as having obeyed.
+    pub(crate) fn send(&self, command: Command) {
+        self.commands.send(command).ok();
+    }
+
+    /// Asks for what was counted; `None` when the worker has ended.
+    pub(crate) async fn scrape(&self) -> Option<Scrape> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Scrape(reply));
+        answer.await.ok()
+    }
+
+    /// Whether the worker has drained and ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+/// Starts a worker.
+///
+/// # Errors
+/// When the system gives no thread or no event queue.
+pub(crate) fn spawn(index: usize, shared: Arc<Shared>, seed: u64) -> io::Result<WorkerHandle> {
+    let (commands, inbox) = unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name(format!("weft-worker-{index}")).spawn(move || {
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, async move { run(Worker::new(shared, seed), inbox).await });
+        // Dropping the set here ends what did not finish in the time to drain.
+    })?;
+    Ok(WorkerHandle { commands, thread: Some(thread) })
+}
+
+async fn run(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>) {
+    let mut acceptors: HashMap<Arc<str>, oneshot::Sender<()>> = HashMap::new();
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // Cancel safe: `recv` and `tick` lose nothing when the other is ready first.
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(command) => obey(&worker, &mut acceptors, command),
+                None => return,
+            },
+            due = sweep.tick() => worker.sweep(Instant::now().saturating_duration_since(due)),
+        }
+        if worker.is_draining() && worker.has_gone_quiet() {
+            return;
+        }
+    }
+}
+
+fn obey(worker: &Rc<Worker>, acceptors: &mut HashMap<Arc<str>, oneshot::Sender<()>>, command: Command) {
+    match command {
+        Command::Listen { name, socket } => {
+            let (stop, stopped) = oneshot::channel();
+            acceptors.insert(name.clone(), stop);
+            tokio::task::spawn_local(accept::run(worker.clone(), name, socket, stopped));
+        }
+        Command::Unlisten { name } => {
+            acceptors.remove(&name);
+            worker.connections.drain(Some(&name));
+        }
+        Command::Scrape(reply) => {
+            // Whoever asked may have left; the counts are then lost with them, which only a stop of the process does.
+            reply.send(worker.scrape()).ok();
+        }
+        Command::Drain => {
+            acceptors.clear();
+            worker.connections.drain(None);
+            worker.start_draining();
+        }
+    }
+}
