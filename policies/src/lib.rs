@@ -5,6 +5,7 @@
 //! may not touch: files, sockets, clocks, the environment; Envoy's messages.
 
 pub mod codes;
+mod decode;
 pub mod defaults;
 mod finding;
 pub mod kind;
@@ -13,8 +14,11 @@ pub mod mesh;
 mod object;
 mod percent;
 pub mod precedence;
+mod read;
+pub mod validate;
 pub mod yaml;
 
 pub use finding::{Finding, ObjectRef, Severity};
 pub use object::{AnyObject, Meta, Object, Origin};
+pub use read::{read, read_all};
 pub use percent::{Finite, Percent};

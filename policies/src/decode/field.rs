@@ -100,6 +100,11 @@ impl<'a> Field<'a> {
         self.sink.push(Severity::Error, codes::SCHEMA, self.line, &self.path, Problem::new(problem, fix));
     }
 
+    /// Refuses the object, under a code of its own.
+    pub(crate) fn error_as(&self, code: &'static str, problem: impl Into<String>, fix: impl Into<String>) {
+        self.sink.push(Severity::Error, code, self.line, &self.path, Problem::new(problem, fix));
+    }
+
     pub(crate) fn warn(&self, code: &'static str, problem: impl Into<String>, fix: impl Into<String>) {
         self.sink.push(Severity::Warning, code, self.line, &self.path, Problem::new(problem, fix));
     }
@@ -245,6 +250,10 @@ impl<'a> Field<'a> {
     pub(crate) fn string_map(&self) -> BTreeMap<String, String> {
         let text = |(key, field): (&str, Field<'_>)| Some((key.to_owned(), field.text()?.to_owned()));
         self.entries().into_iter().filter_map(text).collect()
+    }
+
+    pub(crate) fn is_empty_list(&self) -> bool {
+        matches!(&self.node.value, Value::List(items) if items.is_empty())
     }
 
     /// Whether the value is `null`, which Kubernetes takes for "not given".

@@ -1,10 +1,13 @@
 //! A mapping whose fields are known: what nobody asks for is an error.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Field, Span, nearest};
+use crate::codes;
 use crate::percent::Percent;
-use crate::yaml::Entry;
+use crate::validate;
+use crate::yaml::{Entry, Value};
 
 /// The fields of a mapping. `finish` reports what has not been asked for.
 pub(crate) struct Fields<'a> {
@@ -116,6 +119,38 @@ impl<'a> Fields<'a> {
         self.field(name).map(|f| f.items()).unwrap_or_default()
     }
 
+    /// Labels by which something is selected.
+    pub(crate) fn labels(&mut self, name: &'static str) -> BTreeMap<String, String> {
+        let Some(field) = self.field(name) else {
+            return BTreeMap::new();
+        };
+        let labels = field.string_map();
+        field.check(validate::selector(&labels));
+        labels
+    }
+
+    /// A block that holds labels under `key`; a block without any is no mistake, but rarely meant.
+    pub(crate) fn selector(&mut self, name: &'static str, key: &'static str) -> Option<BTreeMap<String, String>> {
+        let field = self.field(name)?;
+        let mut fields = field.fields()?;
+        let labels = fields.labels(key);
+        fields.finish();
+        if labels.is_empty() {
+            field.warn(codes::SCHEMA_WARNING, "selects by no label, hence everything", "give labels, or remove the block");
+        }
+        Some(labels)
+    }
+
+    /// `exportTo` of an object of namespace `own`.
+    pub(crate) fn export_to(&mut self, own: &str, hidden: bool) -> Vec<String> {
+        let Some(field) = self.field("exportTo") else {
+            return Vec::new();
+        };
+        let list = field.strings();
+        field.check(validate::export_to(&list, own, hidden));
+        list
+    }
+
     /// Reads each item of a list; those that cannot be read are reported by `read` and left out.
     pub(crate) fn list<T>(&mut self, name: &'static str, read: impl Fn(&Field<'a>) -> Option<T>) -> Vec<T> {
         self.items(name).iter().filter_map(read).collect()
@@ -123,7 +158,7 @@ impl<'a> Fields<'a> {
 
     /// Whether a field of this name was written, with a value.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|e| (e.key == name || camel(&e.key).as_deref() == Some(name)) && !matches!(e.node.value, crate::yaml::Value::Null))
+        self.entries.iter().any(|e| (e.key == name || camel(&e.key).as_deref() == Some(name)) && !matches!(e.node.value, Value::Null))
     }
 
     /// Reports fields that nobody knows.

@@ -2,8 +2,10 @@
 //! owns: the mesh-wide settings that weft acts upon, and their defaults.
 //! may not touch: objects of the traffic API.
 
+mod decode;
 mod settings;
 
+pub use decode::decode;
 pub use settings::{
     AccessLogEncoding, InboundTrafficMode, MeshConfig, MeshTrafficPolicy, PathNormalization, ProxyConfig,
 };

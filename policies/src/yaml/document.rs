@@ -115,6 +115,19 @@ pub fn parse_value(file: &str, text: &str) -> Result<Node, Finding> {
     }
 }
 
+/// Reads text that is one YAML value and no Kubernetes object, such as a setting inside of a ConfigMap.
+pub(crate) fn parse_node(
+    file: &str,
+    text: &str,
+    first_line: u32,
+    object: &ObjectRef,
+) -> Result<Option<Node>, Box<Finding>> {
+    let node = build(text, first_line).map_err(|refused| {
+        Box::new(Finding { object: object.clone(), ..unreadable(&Arc::from(file), refused) })
+    })?;
+    Ok(node.filter(|n| !matches!(n.value, Value::Null)))
+}
+
 /// A list is as good as its items.
 fn flatten(file: &Arc<str>, node: Node, documents: &mut Vec<Document>, findings: &mut Vec<Finding>) {
     if matches!(node.value, Value::Null) {

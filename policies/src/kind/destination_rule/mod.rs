@@ -3,6 +3,7 @@
 //! may not touch: which rule wins (`precedence`), Envoy's messages.
 
 mod load_balancer;
+mod load_balancer_read;
 mod outlier;
 mod policy;
 mod spec;

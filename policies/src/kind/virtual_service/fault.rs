@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::codes;
+use crate::decode::{Field, Span, nearest};
 use crate::percent::Percent;
 
 /// `http[].fault`: delay first, then abort, each by its own draw.
@@ -118,4 +120,94 @@ impl GrpcCode {
     pub fn number(self) -> u8 {
         self as u8
     }
+}
+
+/// `percentage: { value: 12.5 }`. With `fine`, a share above zero must reach the finest step.
+pub(super) fn percentage(field: &Field<'_>, fine: bool) -> Option<Percent> {
+    let mut fields = field.fields()?;
+    let value = match fields.field("value") {
+        Some(value) => value.percent(fine),
+        None => Some(Percent::ZERO),
+    };
+    fields.finish();
+    value
+}
+
+/// The old whole number of percent.
+fn whole_percent(field: &Field<'_>) -> Option<Percent> {
+    field.u32(0..=100).and_then(|n| Percent::new(f64::from(n)))
+}
+
+impl Fault {
+    pub(super) fn read(field: &Field<'_>) -> Option<Self> {
+        let mut fields = field.fields()?;
+        let (delay, abort) = (fields.field("delay"), fields.field("abort"));
+        if delay.is_none() && abort.is_none() {
+            field.error("has neither `delay` nor `abort`", "give one of them, or remove the block");
+        }
+        fields.finish();
+        Some(Self { delay: delay.and_then(|f| Delay::read(&f)), abort: abort.and_then(|f| Abort::read(&f)) })
+    }
+}
+
+impl Delay {
+    fn read(field: &Field<'_>) -> Option<Self> {
+        let mut fields = field.fields()?;
+        if let Some(old) = fields.old("exponentialDelay") {
+            old.error("is not supported", "use `fixedDelay`");
+        }
+        let percent = fields.old("percent").and_then(|f| {
+            f.warn(codes::DEPRECATED, "is deprecated", "use `percentage.value`");
+            whole_percent(&f)
+        });
+        let percentage = fields.field("percentage").and_then(|f| percentage(&f, true));
+        let fixed = fields.required("fixedDelay", "give the length of the delay");
+        let fixed_delay = fixed.and_then(|f| f.duration(Span::Positive));
+        fields.finish();
+        Some(Self { fixed_delay: fixed_delay?, percentage: percentage.or(percent).unwrap_or(Percent::ZERO) })
+    }
+}
+
+impl Abort {
+    fn read(field: &Field<'_>) -> Option<Self> {
+        let mut fields = field.fields()?;
+        if let Some(old) = fields.old("http2Error") {
+            old.error("is not supported", "use `httpStatus` or `grpcStatus`");
+        }
+        let http = fields.field("httpStatus");
+        let grpc = fields.field("grpcStatus");
+        let percent = fields.old("percent").and_then(|f| {
+            f.warn(codes::OLD_FIELD, "is a field of old Istio, taken as `percentage.value`", "write `percentage.value`");
+            whole_percent(&f)
+        });
+        let percentage = fields.field("percentage").and_then(|f| percentage(&f, true));
+        fields.finish();
+        if percent.or(percentage).is_none() {
+            field.warn(codes::IDLE_FAULT, "has no `percentage`, so it never happens", "give `percentage.value`");
+        }
+        let error = match (http, grpc) {
+            (Some(_), Some(_)) => {
+                field.error("has both `httpStatus` and `grpcStatus`", "keep one of them");
+                return None;
+            }
+            (Some(http), None) => AbortError::Http(u16::try_from(http.u32(200..=600)?).ok()?),
+            (None, Some(grpc)) => AbortError::Grpc(read_grpc(&grpc)?),
+            (None, None) => {
+                field.warn(codes::SCHEMA_WARNING, "says no status, so it is ignored", "give `httpStatus` or `grpcStatus`");
+                return None;
+            }
+        };
+        Some(Self { error, percentage: percentage.or(percent).unwrap_or(Percent::ZERO) })
+    }
+}
+
+fn read_grpc(field: &Field<'_>) -> Option<GrpcCode> {
+    let name = field.text()?;
+    let code = GrpcCode::parse(name);
+    if code.is_none() {
+        let near = nearest(name, GrpcCode::ALL.map(GrpcCode::as_str));
+        let fix = near.map_or("use a name such as UNAVAILABLE".to_owned(), |n| format!("did you mean `{n}`?"));
+        field.error(format!("is `{name}`"), fix);
+    }
+    code
 }

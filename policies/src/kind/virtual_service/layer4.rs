@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::matches;
+use crate::codes;
+use crate::decode::{Field, Fields};
 use crate::kind::destination::Destination;
+use crate::precedence::subset_of;
+use crate::validate;
 
 /// One entry of `tls[]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -53,4 +58,90 @@ pub struct RouteDestination {
     pub destination: Destination,
     /// Share of the sum of weights; ignored with a single destination.
     pub weight: u32,
+}
+
+impl TlsRoute {
+    pub(super) fn read(field: &Field<'_>, hosts: &[String]) -> Option<Self> {
+        let mut fields = field.fields()?;
+        let matches = fields.list("match", |f| TlsMatch::read(f, hosts));
+        if matches.is_empty() && !fields.has("match") {
+            fields.missing("match", "give `sniHosts`: TLS is routed by name");
+        }
+        let route = destinations(&mut fields);
+        fields.finish();
+        Some(Self { matches, route })
+    }
+}
+
+impl TcpRoute {
+    pub(super) fn read(field: &Field<'_>) -> Option<Self> {
+        let mut fields = field.fields()?;
+        let matches = fields.list("match", |f| {
+            let mut fields = f.fields()?;
+            let found = L4Match::read(&mut fields);
+            fields.finish();
+            Some(found)
+        });
+        let route = destinations(&mut fields);
+        fields.finish();
+        Some(Self { matches, route })
+    }
+}
+
+impl TlsMatch {
+    fn read(field: &Field<'_>, hosts: &[String]) -> Option<Self> {
+        let mut fields = field.fields()?;
+        let sni_hosts = fields.list("sniHosts", |f| {
+            let sni = f.text()?;
+            if sni.parse::<std::net::IpAddr>().is_ok() {
+                f.warn(codes::SCHEMA_WARNING, format!("`{sni}` is an address, which no client sends as SNI"), "name a host");
+            } else {
+                f.check(validate::wildcard_host(sni, false))?;
+            }
+            let sni = sni.to_ascii_lowercase();
+            if !hosts.iter().any(|host| subset_of(&sni, &host.to_ascii_lowercase())) {
+                f.error(format!("`{sni}` is covered by no host of the VirtualService"), "add it to `spec.hosts`");
+            }
+            Some(sni)
+        });
+        if sni_hosts.is_empty() && !fields.has("sniHosts") {
+            fields.missing("sniHosts", "name the hosts in the handshake");
+        }
+        let connection = L4Match::read(&mut fields);
+        fields.finish();
+        Some(Self { sni_hosts, connection })
+    }
+}
+
+impl L4Match {
+    fn read(fields: &mut Fields<'_>) -> Self {
+        if let Some(old) = fields.old("sourceSubnet") {
+            old.warn(codes::OLD_FIELD, "is never evaluated", "remove it");
+        }
+        Self {
+            destination_subnets: fields.list("destinationSubnets", |f| {
+                let subnet = f.text()?;
+                f.check(validate::ip_or_cidr(subnet)).map(|()| subnet.to_owned())
+            }),
+            port: fields.field("port").and_then(|f| f.u32(0..=65_535)).filter(|n| *n > 0),
+            source_labels: fields.labels("sourceLabels"),
+            source_namespace: matches::namespace(fields),
+            gateways: matches::gateways(fields),
+        }
+    }
+}
+
+fn destinations(fields: &mut Fields<'_>) -> Vec<RouteDestination> {
+    let route = fields.list("route", |f| {
+        let mut fields = f.fields()?;
+        let destination = fields.required("destination", "name a service").and_then(|f| Destination::read(&f));
+        let weight = fields.count("weight").unwrap_or_default();
+        fields.finish();
+        Some(RouteDestination { destination: destination?, weight })
+    });
+    if route.is_empty() && !fields.has("route") {
+        fields.missing("route", "give at least one destination");
+    }
+    super::route_read::check_weights(&fields.at, route.iter().map(|d| d.weight));
+    route
 }

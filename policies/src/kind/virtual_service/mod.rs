@@ -9,6 +9,7 @@ mod layer4;
 mod matches;
 mod retry;
 mod route;
+mod route_read;
 mod spec;
 
 pub use cors::{CorsPolicy, UnmatchedPreflights};

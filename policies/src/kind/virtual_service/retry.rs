@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::decode::{Field, Span, nearest};
+
 /// `http[].retries`. No such block at all means the mesh default; `attempts: 0` means none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct HttpRetry {
@@ -96,5 +98,49 @@ impl RetryWord {
     /// Reads one word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|w| w.as_str() == word)
+    }
+}
+
+impl HttpRetry {
+    pub(crate) fn read(field: &Field<'_>) -> Option<Self> {
+        let mut fields = field.fields()?;
+        let retry = Self {
+            attempts: fields.count("attempts").unwrap_or_default(),
+            per_try_timeout: fields.duration("perTryTimeout", Span::ZeroOrPositive).filter(|d| !d.is_zero()),
+            retry_on: fields.field("retryOn").and_then(|f| RetryOn::read(&f)),
+            retry_remote_localities: fields.bool("retryRemoteLocalities"),
+            retry_ignore_previous_hosts: fields.bool("retryIgnorePreviousHosts"),
+            backoff: fields.duration("backoff", Span::Positive),
+        };
+        let more = retry.per_try_timeout.is_some() || retry.retry_on.is_some() || retry.retry_remote_localities.is_some();
+        if retry.attempts == 0 && more {
+            field.error("sets retries up without allowing any", "set `attempts`, or remove the other fields");
+        }
+        fields.finish();
+        Some(retry)
+    }
+}
+
+impl RetryOn {
+    fn read(field: &Field<'_>) -> Option<Self> {
+        let text = field.text().filter(|text| !text.is_empty())?;
+        let mut retry_on = Self::default();
+        for word in text.split(',') {
+            let code = word.parse::<u16>().ok().filter(|n| word.len() == 3 && (100..=599).contains(n));
+            if let Some(known) = RetryWord::parse(word) {
+                retry_on.words.push(known);
+            } else if let Some(code) = code {
+                retry_on.codes.push(code);
+            } else if word.contains(char::is_whitespace) {
+                field.error(format!("holds a blank in `{word}`"), "write the words with commas only");
+            } else {
+                let fix = match nearest(word, RetryWord::ALL.map(RetryWord::as_str)) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => "use Envoy's words, or three-digit statuses".to_owned(),
+                };
+                field.error(format!("holds `{word}`"), fix);
+            }
+        }
+        Some(retry_on)
     }
 }
