@@ -63,7 +63,10 @@ pub fn run_until(
     started: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
     LocalSet::new().block_on(&runtime, serve(bootstrap, started, stop))
 }
 
@@ -131,7 +134,9 @@ fn assemble(bootstrap: &Bootstrap, xds: watch::Receiver<Status>) -> anyhow::Resu
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}: cannot listen"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{flag} {address}: cannot listen"))
 }
 
 /// Resolves at SIGTERM or SIGINT.
@@ -175,7 +180,9 @@ impl Main {
     /// Makes sockets follow the snapshot.
     pub(crate) fn reconcile(&self) {
         let synced = self.xds.borrow().is_ready();
-        self.listeners.borrow_mut().reconcile(&self.shared.snapshot.load(), &self.workers, synced);
+        self.listeners
+            .borrow_mut()
+            .reconcile(&self.shared.snapshot.load(), &self.workers, synced);
     }
 
     /// Whether there is a configuration and every listener of it is bound.
@@ -188,7 +195,9 @@ impl Main {
         let mut parts = HashMap::new();
         for (index, worker) in self.workers.iter().enumerate() {
             if let Some(mut scrape) = worker.scrape().await {
-                self.totals.borrow_mut().add(std::mem::take(&mut scrape.drained), Instant::now());
+                self.totals
+                    .borrow_mut()
+                    .add(std::mem::take(&mut scrape.drained), Instant::now());
                 parts.insert(index, scrape);
             }
         }

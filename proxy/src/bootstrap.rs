@@ -19,7 +19,10 @@ const WORKERS_MAX: usize = 512;
 
 /// The flags of `weft proxy`, as typed.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "weft-proxy", about = "The data plane: a sidecar or a gateway that takes its configuration over xDS")]
+#[command(
+    name = "weft-proxy",
+    about = "The data plane: a sidecar or a gateway that takes its configuration over xDS"
+)]
 pub struct Args {
     /// Address of the control plane's xDS server, in plain text: host:port.
     #[arg(long, env = "WEFT_XDS", value_name = "ADDR")]
@@ -114,7 +117,9 @@ impl Bootstrap {
             Some(count) if (1..=WORKERS_MAX).contains(&count) => count,
             Some(count) => return Err(BootstrapError::Concurrency(count)),
             // Takes the quota of the cgroup into account.
-            None => std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX),
+            None => std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(WORKERS_MAX),
         };
         if args.connections_max < concurrency {
             return Err(BootstrapError::Connections(args.connections_max));
@@ -130,7 +135,10 @@ impl Bootstrap {
             drain: Duration::from_secs(args.drain_seconds),
             connections_per_worker: args.connections_max.div_ceil(concurrency),
             own,
-            hostname: environment.get("HOSTNAME").cloned().unwrap_or_else(|| parts[2].to_owned()),
+            hostname: environment
+                .get("HOSTNAME")
+                .cloned()
+                .unwrap_or_else(|| parts[2].to_owned()),
             environment,
             started_at: wall_clock(),
             node: args.node,
@@ -143,10 +151,18 @@ pub fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Fails only when a subscriber is set already, as when a whole mesh runs in one process.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init().ok();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init()
+        .ok();
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place of the proxy that reads the calendar")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of the proxy that reads the calendar"
+)]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
@@ -170,15 +186,24 @@ fn metadata(
 /// Istio's `source_…` labels out of node id and metadata.
 fn own_labels(name: &str, metadata: &BTreeMap<String, serde_json::Value>) -> OwnLabels {
     let text = |key: &str| metadata.get(key).and_then(|value| value.as_str()).map(str::to_owned);
-    let label = |key: &str| metadata.get("LABELS").and_then(|labels| labels.get(key)?.as_str()).map(str::to_owned);
+    let label = |key: &str| {
+        metadata
+            .get("LABELS")
+            .and_then(|labels| labels.get(key)?.as_str())
+            .map(str::to_owned)
+    };
     let (pod, namespace) = name.rsplit_once('.').unwrap_or((name, ""));
-    let mut own = OwnLabels { workload: text("WORKLOAD_NAME").unwrap_or_else(|| pod.to_owned()), ..OwnLabels::default() };
+    let mut own = OwnLabels {
+        workload: text("WORKLOAD_NAME").unwrap_or_else(|| pod.to_owned()),
+        ..OwnLabels::default()
+    };
     if let Some(namespace) = text("NAMESPACE").or_else(|| Some(namespace.to_owned()).filter(|name| !name.is_empty())) {
         own.namespace = namespace;
     }
     let app = label("app").or_else(|| label("app.kubernetes.io/name"));
-    own.canonical_service =
-        label("service.istio.io/canonical-name").or_else(|| app.clone()).unwrap_or_else(|| own.workload.clone());
+    own.canonical_service = label("service.istio.io/canonical-name")
+        .or_else(|| app.clone())
+        .unwrap_or_else(|| own.workload.clone());
     if let Some(revision) = label("service.istio.io/canonical-revision").or_else(|| label("version")) {
         own.canonical_revision = revision;
     }
@@ -206,12 +231,21 @@ mod tests {
     #[test]
     fn a_node_and_its_metadata_become_labels() {
         let labels = r#"LABELS={"app":"web","version":"v2"}"#;
-        let bootstrap =
-            resolve(&["--node", "router~127.0.0.1~gw-1.shop~shop.svc.cluster.local", "--meta", labels, "--meta", "CLUSTER_ID=k1"]);
+        let bootstrap = resolve(&[
+            "--node",
+            "router~127.0.0.1~gw-1.shop~shop.svc.cluster.local",
+            "--meta",
+            labels,
+            "--meta",
+            "CLUSTER_ID=k1",
+        ]);
         let own = bootstrap.unwrap().own;
         assert_eq!((own.workload.as_str(), own.namespace.as_str()), ("gw-1", "shop"));
         assert_eq!((own.app.as_str(), own.version.as_str()), ("web", "v2"));
-        assert_eq!((own.canonical_service.as_str(), own.canonical_revision.as_str()), ("web", "v2"));
+        assert_eq!(
+            (own.canonical_service.as_str(), own.canonical_revision.as_str()),
+            ("web", "v2")
+        );
         assert_eq!(own.cluster, "k1");
     }
 
@@ -219,9 +253,15 @@ mod tests {
     fn flags_that_make_no_sense_say_what_would() {
         let node = "router~127.0.0.1~a.b~b.svc.cluster.local";
         for (flags, message) in [
-            (vec!["--node", "x"], "--node \"x\": must be type~address~name.namespace~domain, with type sidecar or router"),
+            (
+                vec!["--node", "x"],
+                "--node \"x\": must be type~address~name.namespace~domain, with type sidecar or router",
+            ),
             (vec!["--node", node, "--meta", "x"], "--meta \"x\": must be KEY=VALUE"),
-            (vec!["--node", node, "--concurrency", "0"], "--concurrency 0: must be from 1 to 512"),
+            (
+                vec!["--node", node, "--concurrency", "0"],
+                "--concurrency 0: must be from 1 to 512",
+            ),
         ] {
             assert_eq!(resolve(&flags).unwrap_err(), message);
         }

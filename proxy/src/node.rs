@@ -7,7 +7,11 @@ use crate::bootstrap::Bootstrap;
 
 /// The node message of a bootstrap.
 pub(crate) fn describe(bootstrap: &Bootstrap) -> Node {
-    let fields = bootstrap.metadata.iter().map(|(key, json)| (key.clone(), value(json))).collect();
+    let fields = bootstrap
+        .metadata
+        .iter()
+        .map(|(key, json)| (key.clone(), value(json)))
+        .collect();
     Node {
         id: bootstrap.node.clone(),
         cluster: bootstrap.own.canonical_service.clone(),
@@ -24,12 +28,12 @@ fn value(json: &serde_json::Value) -> Value {
         serde_json::Value::Bool(value) => Kind::BoolValue(*value),
         serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         serde_json::Value::String(text) => Kind::StringValue(text.clone()),
-        serde_json::Value::Array(values) => {
-            Kind::ListValue(ListValue { values: values.iter().map(value).collect() })
-        }
-        serde_json::Value::Object(fields) => {
-            Kind::StructValue(Struct { fields: fields.iter().map(|(key, json)| (key.clone(), value(json))).collect() })
-        }
+        serde_json::Value::Array(values) => Kind::ListValue(ListValue {
+            values: values.iter().map(value).collect(),
+        }),
+        serde_json::Value::Object(fields) => Kind::StructValue(Struct {
+            fields: fields.iter().map(|(key, json)| (key.clone(), value(json))).collect(),
+        }),
     };
     Value { kind: Some(kind) }
 }

@@ -15,8 +15,16 @@ pub(crate) fn text(main: &Main) -> String {
         let name = &cluster.config.name;
         let limits = &cluster.config.limits;
         // Writing to a `String` cannot fail.
-        let _ = writeln!(out, "{name}::default_priority::max_connections::{}", limits.connections_max);
-        let _ = writeln!(out, "{name}::default_priority::max_pending_requests::{}", limits.pending_max);
+        let _ = writeln!(
+            out,
+            "{name}::default_priority::max_connections::{}",
+            limits.connections_max
+        );
+        let _ = writeln!(
+            out,
+            "{name}::default_priority::max_pending_requests::{}",
+            limits.pending_max
+        );
         let _ = writeln!(out, "{name}::default_priority::max_requests::{}", limits.requests_max);
         let _ = writeln!(out, "{name}::default_priority::max_retries::{}", limits.retries_max);
         each(cluster, |endpoint| {
@@ -37,8 +45,11 @@ pub(crate) fn json(main: &Main) -> Value {
         .map(|cluster| {
             let mut endpoints = Vec::new();
             each(cluster, |endpoint| {
-                let figures: serde_json::Map<String, Value> =
-                    endpoint.figures.iter().map(|(figure, value)| ((*figure).to_owned(), json!(value))).collect();
+                let figures: serde_json::Map<String, Value> = endpoint
+                    .figures
+                    .iter()
+                    .map(|(figure, value)| ((*figure).to_owned(), json!(value)))
+                    .collect();
                 endpoints.push(json!({ "address": endpoint.address, "figures": figures }));
             });
             json!({ "name": &*cluster.config.name, "endpoints": endpoints })

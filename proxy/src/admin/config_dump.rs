@@ -27,9 +27,14 @@ pub(crate) fn dump(main: &Main) -> Value {
 /// Sockets.
 pub(crate) fn listeners(main: &Main) -> Value {
     let set = main.listeners.borrow();
-    let bound: Vec<Value> =
-        set.bound().map(|(name, bound)| json!({ "name": &**name, "address": bound.address.to_string() })).collect();
-    let failed: Vec<Value> = set.failed().map(|(name, reason)| json!({ "name": &**name, "reason": reason })).collect();
+    let bound: Vec<Value> = set
+        .bound()
+        .map(|(name, bound)| json!({ "name": &**name, "address": bound.address.to_string() }))
+        .collect();
+    let failed: Vec<Value> = set
+        .failed()
+        .map(|(name, reason)| json!({ "name": &**name, "reason": reason }))
+        .collect();
     json!({ "bound": bound, "failed": failed })
 }
 
@@ -50,9 +55,10 @@ fn resources<T>(accepted: &Accepted<T>, show: impl Fn(&T) -> Value) -> Value {
 }
 
 fn provenance(provenance: Option<&Provenance>) -> Value {
-    provenance.map_or(Value::Null, |from| {
-        json!({ "object": &*from.object, "rule": from.rule, "generation": &*from.generation })
-    })
+    provenance.map_or(
+        Value::Null,
+        |from| json!({ "object": &*from.object, "rule": from.rule, "generation": &*from.generation }),
+    )
 }
 
 fn listener(listener: &Listener) -> Value {

@@ -70,7 +70,11 @@ async fn serve_connection(main: Rc<Main>, stream: TcpStream, scope: Scope) {
 
 async fn answer(main: &Main, request: &Request<Incoming>, scope: Scope) -> Page {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n".into());
+        return page(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "text/plain",
+            "only GET and HEAD\n".into(),
+        );
     }
     match (request.uri().path(), scope) {
         ("/ready" | "/healthz/ready", _) => ready(main),
@@ -80,7 +84,11 @@ async fn answer(main: &Main, request: &Request<Incoming>, scope: Scope) -> Page 
         ("/clusters", Scope::Everything) => page(StatusCode::OK, "text/plain", clusters::text(main).into()),
         ("/listeners", Scope::Everything) => json(&config_dump::listeners(main)),
         ("/", Scope::Everything) => page(StatusCode::OK, "text/plain", PAGES.into()),
-        _ => page(StatusCode::NOT_FOUND, "text/plain", "no such page; / lists them\n".into()),
+        _ => page(
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "no such page; / lists them\n".into(),
+        ),
     }
 }
 
@@ -107,7 +115,11 @@ fn ready(main: &Main) -> Page {
 }
 
 async fn metrics(main: &Main, request: &Request<Incoming>) -> Page {
-    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let (content_type, body) = stats::render(main, stats::Format::asked_for(accept)).await;
     page(StatusCode::OK, content_type, body.into())
 }
@@ -119,6 +131,8 @@ fn json(value: &serde_json::Value) -> Page {
 fn page(status: StatusCode, content_type: &'static str, body: Bytes) -> Page {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
+use super::deadline::Deadline;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use super::deadline::Deadline;
 
 use super::exchange::Exchange;
 use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
@@ -55,7 +55,11 @@ impl Upload {
     /// Ready once the request is complete: the route's time limit counts from there.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.waker.register(cx.waker());
-        if self.ended.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+        if self.ended.load(Relaxed) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn end(&self) {
@@ -79,7 +83,13 @@ impl RequestBody {
             return (Self::Empty, None);
         }
         let upload = Arc::new(Upload::default());
-        (Self::Stream { incoming, upload: upload.clone() }, Some(upload))
+        (
+            Self::Stream {
+                incoming,
+                upload: upload.clone(),
+            },
+            Some(upload),
+        )
     }
 }
 
@@ -88,7 +98,9 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Stream { incoming, upload } = &mut *self else { return Poll::Ready(None) };
+        let Self::Stream { incoming, upload } = &mut *self else {
+            return Poll::Ready(None);
+        };
         let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -151,7 +163,12 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn new(incoming: Incoming, lease: Lease, exchange: Exchange, deadline: Option<Deadline>) -> Self {
-        Self { incoming, lease: Some(lease), exchange, deadline }
+        Self {
+            incoming,
+            lease: Some(lease),
+            exchange,
+            deadline,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

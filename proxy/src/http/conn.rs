@@ -49,7 +49,9 @@ pub(crate) struct ConnContext {
 
 /// Serves one connection of a listener.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream) {
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+        return;
+    };
     // Replies must not wait for the acknowledgement of the one before; a stream that refuses the option works all the same.
     stream.set_nodelay(true).ok();
     let facts = ConnectionFacts {
@@ -69,9 +71,19 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: T
     if worker.is_draining() {
         state.command(Order::Drain);
     }
-    let Some(_guard) = worker.connections.enter(listener.name.clone(), state.clone(), max) else { return };
+    let Some(_guard) = worker.connections.enter(listener.name.clone(), state.clone(), max) else {
+        return;
+    };
     let server = HeaderValue::from_str(&manager.server_name).unwrap_or(HeaderValue::from_static("weft"));
-    let context = Rc::new(ConnContext { worker, state, manager, server, peer, local, scheme: "http" });
+    let context = Rc::new(ConnContext {
+        worker,
+        state,
+        manager,
+        server,
+        peer,
+        local,
+        scheme: "http",
+    });
     drive(context, stream).await;
 }
 
@@ -125,7 +137,9 @@ where
 {
     match state.order(cx.waker()) {
         Some(Order::Drain) | None => connection.poll(cx).map(End::Closed),
-        Some(order @ (Order::IdleTimeout | Order::HeadTimeout | Order::WriteTimeout)) => Poll::Ready(End::Ordered(order)),
+        Some(order @ (Order::IdleTimeout | Order::HeadTimeout | Order::WriteTimeout)) => {
+            Poll::Ready(End::Ordered(order))
+        }
     }
 }
 

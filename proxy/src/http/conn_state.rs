@@ -127,7 +127,9 @@ impl ConnState {
         if self.is_tunnel() {
             return;
         }
-        let late = |since: u64, limit: Option<Duration>| limit.is_some_and(|limit| u128::from(now_ms.saturating_sub(since)) >= limit.as_millis());
+        let late = |since: u64, limit: Option<Duration>| {
+            limit.is_some_and(|limit| u128::from(now_ms.saturating_sub(since)) >= limit.as_millis())
+        };
         let since = self.since.load(Relaxed);
         let phase = self.phase.load(Relaxed);
         let blocked = self.blocked_since.load(Relaxed);

@@ -20,7 +20,11 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// `upload` is the body that has to end first, if there is one.
     pub(crate) fn new(limit: Duration, upload: Option<Arc<Upload>>) -> Self {
-        Self { limit, upload, sleep: None }
+        Self {
+            limit,
+            upload,
+            sleep: None,
+        }
     }
 }
 
@@ -33,6 +37,9 @@ impl Future for Deadline {
             self.upload = None;
         }
         let limit = self.limit;
-        self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
+        self.sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)))
+            .as_mut()
+            .poll(cx)
     }
 }

@@ -88,7 +88,9 @@ impl Exchange {
         self.code = status.as_u16();
         self.response_bytes += head_bytes(headers);
         if self.grpc {
-            self.grpc_status = headers.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
+            self.grpc_status = headers
+                .get("grpc-status")
+                .and_then(|value| value.to_str().ok()?.parse().ok());
         }
     }
 
@@ -140,5 +142,8 @@ impl Drop for Exchange {
 
 /// Size of header lines on the wire: name, value, colon, blank and line end.
 pub(crate) fn head_bytes(headers: &HeaderMap) -> u64 {
-    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
+        .sum()
 }

@@ -107,7 +107,14 @@ pub(crate) struct Verdict {
 }
 
 const fn verdict(status: StatusCode, flag: Flag, side: Side, reason: &'static str, body: &'static str) -> Verdict {
-    Verdict { status, flag, side, reason, body, retry: Retry::No }
+    Verdict {
+        status,
+        flag,
+        side,
+        reason,
+        body,
+        retry: Retry::No,
+    }
 }
 
 impl Failure {
@@ -127,18 +134,52 @@ impl RequestFailure {
         let bad = |reason, body| verdict(StatusCode::BAD_REQUEST, Flag::Dpe, Side::Downstream, reason, body);
         match self {
             // RFC 9110, section 15.5.22: the reply names what is spoken here.
-            Version => verdict(StatusCode::UPGRADE_REQUIRED, Flag::Dpe, Side::Downstream, "downstream.head.version", "HTTP/1.1 is required"),
+            Version => verdict(
+                StatusCode::UPGRADE_REQUIRED,
+                Flag::Dpe,
+                Side::Downstream,
+                "downstream.head.version",
+                "HTTP/1.1 is required",
+            ),
             Host => bad("downstream.head.host", "one valid Host is required"),
             Path => bad("downstream.head.path", "the path cannot be normalised"),
-            Method => verdict(StatusCode::METHOD_NOT_ALLOWED, Flag::Dpe, Side::Downstream, "downstream.head.method", "this method is not relayed here"),
+            Method => verdict(
+                StatusCode::METHOD_NOT_ALLOWED,
+                Flag::Dpe,
+                Side::Downstream,
+                "downstream.head.method",
+                "this method is not relayed here",
+            ),
             Framing(refusal) => bad(framing_reason(refusal), ""),
             Syntax => bad("downstream.head.syntax", ""),
-            HeadTooLarge => {
-                verdict(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Flag::Dpe, Side::Downstream, "downstream.head.too_large", "")
-            }
-            HeadTimeout => verdict(StatusCode::REQUEST_TIMEOUT, Flag::Si, Side::Downstream, "downstream.head.timeout", ""),
-            Left => verdict(StatusCode::BAD_REQUEST, Flag::Dc, Side::Downstream, "downstream.exchange.left", "the request was not completed"),
-            NotReading => verdict(StatusCode::REQUEST_TIMEOUT, Flag::Si, Side::Downstream, "downstream.reply.not_reading", ""),
+            HeadTooLarge => verdict(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                Flag::Dpe,
+                Side::Downstream,
+                "downstream.head.too_large",
+                "",
+            ),
+            HeadTimeout => verdict(
+                StatusCode::REQUEST_TIMEOUT,
+                Flag::Si,
+                Side::Downstream,
+                "downstream.head.timeout",
+                "",
+            ),
+            Left => verdict(
+                StatusCode::BAD_REQUEST,
+                Flag::Dc,
+                Side::Downstream,
+                "downstream.exchange.left",
+                "the request was not completed",
+            ),
+            NotReading => verdict(
+                StatusCode::REQUEST_TIMEOUT,
+                Flag::Si,
+                Side::Downstream,
+                "downstream.reply.not_reading",
+                "",
+            ),
         }
     }
 }
@@ -160,14 +201,34 @@ impl RouteFailure {
         use RouteFailure::*;
         match self {
             NoTable => verdict(StatusCode::NOT_FOUND, Flag::Nr, Side::Local, "local.route.no_table", ""),
-            NotFound => verdict(StatusCode::NOT_FOUND, Flag::Nr, Side::Local, "local.route.not_found", ""),
-            NoCluster => verdict(StatusCode::SERVICE_UNAVAILABLE, Flag::Nc, Side::Local, "local.cluster.not_found", ""),
-            NoEndpoint => {
-                verdict(StatusCode::SERVICE_UNAVAILABLE, Flag::Uh, Side::Upstream, "upstream.pick.no_endpoint", "no healthy upstream")
-            }
-            Timeout => {
-                verdict(StatusCode::GATEWAY_TIMEOUT, Flag::Ut, Side::Upstream, "upstream.response.timeout", "upstream request timeout")
-            }
+            NotFound => verdict(
+                StatusCode::NOT_FOUND,
+                Flag::Nr,
+                Side::Local,
+                "local.route.not_found",
+                "",
+            ),
+            NoCluster => verdict(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Flag::Nc,
+                Side::Local,
+                "local.cluster.not_found",
+                "",
+            ),
+            NoEndpoint => verdict(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Flag::Uh,
+                Side::Upstream,
+                "upstream.pick.no_endpoint",
+                "no healthy upstream",
+            ),
+            Timeout => verdict(
+                StatusCode::GATEWAY_TIMEOUT,
+                Flag::Ut,
+                Side::Upstream,
+                "upstream.response.timeout",
+                "upstream request timeout",
+            ),
         }
     }
 }

@@ -19,7 +19,9 @@ use super::deadline::Deadline;
 use super::exchange::{Exchange, head_bytes};
 use super::failure::{Failure, RequestFailure, RouteFailure, Side, UpstreamFailure};
 use super::head::{self, Checked};
-use super::relay_headers::{self, X_ENVOY_ATTEMPT_COUNT, X_ENVOY_ORIGINAL_PATH, X_ENVOY_UPSTREAM_SERVICE_TIME, X_FORWARDED_HOST};
+use super::relay_headers::{
+    self, X_ENVOY_ATTEMPT_COUNT, X_ENVOY_ORIGINAL_PATH, X_ENVOY_UPSTREAM_SERVICE_TIME, X_FORWARDED_HOST,
+};
 use super::{reply, upgrade};
 use crate::snapshot::Snapshot;
 use crate::upstream::attempt::{self, Answer};
@@ -30,7 +32,9 @@ pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>
     let mut exchange = begin(&context, &request);
     match relay(&context, request, &mut exchange).await {
         Ok(Reply::Upstream(answer, deadline)) => finish(&context, stream(answer, exchange, deadline), true),
-        Ok(Reply::Tunnel(answer, client)) => finish(&context, upgrade::tunnel(&context, answer, client, exchange), true),
+        Ok(Reply::Tunnel(answer, client)) => {
+            finish(&context, upgrade::tunnel(&context, answer, client, exchange), true)
+        }
         Ok(Reply::Local(response)) => {
             exchange.reply(response.status(), response.headers());
             exchange.add_response_bytes(response.body().size_hint().lower());
@@ -56,19 +60,29 @@ struct Failed {
 
 impl From<RequestFailure> for Failed {
     fn from(failure: RequestFailure) -> Self {
-        Self { failure: Failure::Request(failure), route: None }
+        Self {
+            failure: Failure::Request(failure),
+            route: None,
+        }
     }
 }
 
 impl From<RouteFailure> for Failed {
     fn from(failure: RouteFailure) -> Self {
-        Self { failure: Failure::Route(failure), route: None }
+        Self {
+            failure: Failure::Route(failure),
+            route: None,
+        }
     }
 }
 
 fn begin(context: &ConnContext, request: &Request<Incoming>) -> Exchange {
     let line = request.method().as_str().len() + request.uri().path().len() + 12;
-    let mut exchange = Exchange::begin(context.worker.clone(), context.state.clone(), line as u64 + head_bytes(request.headers()));
+    let mut exchange = Exchange::begin(
+        context.worker.clone(),
+        context.state.clone(),
+        line as u64 + head_bytes(request.headers()),
+    );
     let content_type = request.headers().get(http::header::CONTENT_TYPE);
     if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
         exchange.set_grpc();
@@ -85,13 +99,24 @@ async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut
     let token = head::upgrade_token(&parts).filter(|token| upgrade::is_enabled(&context.manager, token));
     let client_upgrade = token.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
     relay_headers::remove_hop_by_hop(&mut parts.headers, token.is_some());
-    relay_headers::describe_client(&mut parts.headers, &context.manager, context.peer, context.scheme, || context.worker.random());
+    relay_headers::describe_client(
+        &mut parts.headers,
+        &context.manager,
+        context.peer,
+        context.scheme,
+        || context.worker.random(),
+    );
 
-    let (route, cluster, place) = match context.worker.with_snapshot(|snapshot| find(snapshot, context, &parts))? {
+    let (route, cluster, place) = match context
+        .worker
+        .with_snapshot(|snapshot| find(snapshot, context, &parts))?
+    {
         Found::Local(response) => return Ok(Reply::Local(response)),
         Found::Upstream { route, cluster, place } => (route, cluster, place),
     };
-    let Action::Forward(forward) = &route.action else { return Err(RouteFailure::NotFound.into()) };
+    let Action::Forward(forward) = &route.action else {
+        return Err(RouteFailure::NotFound.into());
+    };
     let destination = &forward.choice.destinations()[place];
     exchange.set_destination(&cluster.labels);
     let sent_as = prepare(context, &mut parts, &route, forward, destination);
@@ -112,14 +137,18 @@ async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut
             () = deadline => Err(Failure::Route(RouteFailure::Timeout)),
         },
     };
-    let mut answer = answered.map_err(|failure| Failed { failure: blame(context, exchange, failure), route: Some(route.clone()) })?;
+    let mut answer = answered.map_err(|failure| Failed {
+        failure: blame(context, exchange, failure),
+        route: Some(route.clone()),
+    })?;
     dress(context, &mut answer, &sent_as, destination, exchange);
     match (answer.response.status(), client_upgrade) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => Ok(Reply::Tunnel(answer, client)),
         // Nobody asked for it (RFC 9110, section 15.2.2).
-        (StatusCode::SWITCHING_PROTOCOLS, None) => {
-            Err(Failed { failure: Failure::Upstream(UpstreamFailure::Protocol), route: Some(route.clone()) })
-        }
+        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Failed {
+            failure: Failure::Upstream(UpstreamFailure::Protocol),
+            route: Some(route.clone()),
+        }),
         _ => Ok(Reply::Upstream(answer, deadline)),
     }
 }
@@ -136,7 +165,11 @@ fn blame(context: &ConnContext, exchange: &Exchange, failure: Failure) -> Failur
 /// What a route leads to, taken out of one snapshot.
 enum Found {
     /// A cluster; `place` is the destination's among those of the route's choice.
-    Upstream { route: Arc<Route>, cluster: Arc<Cluster>, place: usize },
+    Upstream {
+        route: Arc<Route>,
+        cluster: Arc<Cluster>,
+        place: usize,
+    },
     /// An answer of our own.
     Local(Response<ReplyBody>),
 }
@@ -149,7 +182,11 @@ fn find(snapshot: &Snapshot, context: &ConnContext, parts: &Parts) -> Result<Fou
     let head = RequestHead {
         method: parts.method.as_str(),
         scheme: context.scheme,
-        authority: parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        authority: parts
+            .headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
         path: parts.uri.path(),
         query: parts.uri.query(),
         headers: &parts.headers,
@@ -158,21 +195,33 @@ fn find(snapshot: &Snapshot, context: &ConnContext, parts: &Parts) -> Result<Fou
     match &route.action {
         Action::Forward(forward) => {
             let chosen = forward.choice.choose();
-            let place = forward.choice.destinations().iter().position(|one| std::ptr::eq(one, chosen));
+            let place = forward
+                .choice
+                .destinations()
+                .iter()
+                .position(|one| std::ptr::eq(one, chosen));
             match (snapshot.cluster(chosen.cluster.slot), place) {
-                (Some(cluster), Some(place)) => {
-                    Ok(Found::Upstream { route: route.clone(), cluster: cluster.clone(), place })
-                }
-                _ => Err(Failed { failure: Failure::Route(RouteFailure::NoCluster), route: Some(route.clone()) }),
+                (Some(cluster), Some(place)) => Ok(Found::Upstream {
+                    route: route.clone(),
+                    cluster: cluster.clone(),
+                    place,
+                }),
+                _ => Err(Failed {
+                    failure: Failure::Route(RouteFailure::NoCluster),
+                    route: Some(route.clone()),
+                }),
             }
         }
         Action::Redirect(redirect) => match redirect.location(&route.matcher.path, &head) {
             Some(location) => Ok(local(context, route, parts, reply::redirect(redirect.status, location))),
             None => Err(RequestFailure::Path.into()),
         },
-        Action::DirectResponse(direct) => {
-            Ok(local(context, route, parts, reply::local(direct.status, direct.body.clone())))
-        }
+        Action::DirectResponse(direct) => Ok(local(
+            context,
+            route,
+            parts,
+            reply::local(direct.status, direct.body.clone()),
+        )),
     }
 }
 
@@ -184,7 +233,9 @@ fn local(context: &ConnContext, route: &Route, parts: &Parts, mut response: Resp
             request: Some(&parts.headers),
             ..format_context(context, parts)
         };
-        route.response_headers.apply_to_response(response.headers_mut(), &format);
+        route
+            .response_headers
+            .apply_to_response(response.headers_mut(), &format);
     }
     Found::Local(response)
 }
@@ -233,7 +284,9 @@ fn prepare(context: &ConnContext, parts: &mut Parts, route: &Route, forward: &Fo
         }
     }
     if forward.attempt_count {
-        parts.headers.insert(X_ENVOY_ATTEMPT_COUNT, HeaderValue::from_static("1"));
+        parts
+            .headers
+            .insert(X_ENVOY_ATTEMPT_COUNT, HeaderValue::from_static("1"));
     }
     parts.version = Version::HTTP_11;
     (!to.response_headers.is_empty()).then(|| {
@@ -258,8 +311,13 @@ fn host_rewrite(forward: &Forward, to: &Destination, parts: &Parts) -> Option<He
 }
 
 fn rewrite_path(parts: &mut Parts, route: &Route, forward: &Forward) {
-    let Cow::Owned(path) = forward.path.apply(&route.matcher.path, parts.uri.path()) else { return };
-    let original = parts.uri.path_and_query().and_then(|path| HeaderValue::from_str(path.as_str()).ok());
+    let Cow::Owned(path) = forward.path.apply(&route.matcher.path, parts.uri.path()) else {
+        return;
+    };
+    let original = parts
+        .uri
+        .path_and_query()
+        .and_then(|path| HeaderValue::from_str(path.as_str()).ok());
     let rewritten = match parts.uri.query() {
         Some(query) => [&path, "?", query].concat(),
         None => path,
@@ -279,7 +337,10 @@ fn dress(context: &ConnContext, answer: &mut Answer, sent_as: &SentAs, from: &De
     relay_headers::remove_hop_by_hop(headers, status == StatusCode::SWITCHING_PROTOCOLS);
     if !context.manager.filters.suppress_envoy_headers {
         let milliseconds = exchange.started().elapsed().as_millis();
-        headers.insert(X_ENVOY_UPSTREAM_SERVICE_TIME, HeaderValue::from(u64::try_from(milliseconds).unwrap_or(u64::MAX)));
+        headers.insert(
+            X_ENVOY_UPSTREAM_SERVICE_TIME,
+            HeaderValue::from(u64::try_from(milliseconds).unwrap_or(u64::MAX)),
+        );
     }
     if let Some(sent) = sent_as {
         let format = FormatContext {
@@ -298,7 +359,10 @@ fn dress(context: &ConnContext, answer: &mut Answer, sent_as: &SentAs, from: &De
 fn stream(answer: Answer, mut exchange: Exchange, deadline: Option<Deadline>) -> Response<ReplyBody> {
     exchange.reply(answer.response.status(), answer.response.headers());
     let (parts, incoming) = answer.response.into_parts();
-    Response::from_parts(parts, ReplyBody::relay(Relay::new(incoming, answer.lease, exchange, deadline)))
+    Response::from_parts(
+        parts,
+        ReplyBody::relay(Relay::new(incoming, answer.lease, exchange, deadline)),
+    )
 }
 
 /// The reply to a request that failed.
@@ -312,30 +376,45 @@ fn fail(context: &ConnContext, mut exchange: Exchange, failed: &Failed) -> Respo
             response_code: Some(verdict.status.as_u16()),
             ..FormatContext::default()
         };
-        route.response_headers.apply_to_response(response.headers_mut(), &format);
+        route
+            .response_headers
+            .apply_to_response(response.headers_mut(), &format);
     }
     exchange.reply(response.status(), response.headers());
     exchange.add_response_bytes(verdict.body.len() as u64);
     exchange.fail(failed.failure);
     if verdict.side == Side::Downstream {
         // What follows on a connection whose framing is in doubt is not looked at.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
 /// What every reply gets on its way out.
 fn finish(context: &ConnContext, mut response: Response<ReplyBody>, from_upstream: bool) -> Response<ReplyBody> {
-    relay_headers::set_server(response.headers_mut(), context.manager.server_header, &context.server, from_upstream);
+    relay_headers::set_server(
+        response.headers_mut(),
+        context.manager.server_header,
+        &context.server,
+        from_upstream,
+    );
     if context.state.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
 /// Sends a client to the normalised form of its path.
 fn path_redirect(context: &ConnContext, parts: &Parts, path: &str) -> Result<Response<ReplyBody>, RequestFailure> {
-    let authority = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let authority = parts
+        .headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let location = [context.scheme, "://", authority, path].concat();
     let location = HeaderValue::try_from(location).map_err(|_| RequestFailure::Path)?;
     Ok(reply::redirect(StatusCode::TEMPORARY_REDIRECT, location))

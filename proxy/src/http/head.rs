@@ -21,7 +21,11 @@ pub(crate) enum Checked {
 }
 
 /// Makes a head fit to be routed: its URI is in origin form and its `Host` is the authority.
-pub(crate) fn check(parts: &mut Parts, manager: &HttpConnectionManager, local_port: u16) -> Result<Checked, RequestFailure> {
+pub(crate) fn check(
+    parts: &mut Parts,
+    manager: &HttpConnectionManager,
+    local_port: u16,
+) -> Result<Checked, RequestFailure> {
     if parts.version == Version::HTTP_10 && !manager.http1.accept_http_10 {
         return Err(RequestFailure::Version);
     }
@@ -42,7 +46,11 @@ fn settle_authority(parts: &mut Parts, manager: &HttpConnectionManager) -> Resul
     }
     if let Some(authority) = parts.uri.authority() {
         let value = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestFailure::Host)?;
-        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = parts
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
         parts.headers.insert(HOST, value);
         parts.uri = Uri::from(path);
         return Ok(());
@@ -67,7 +75,9 @@ fn strip_authority(parts: &mut Parts, manager: &HttpConnectionManager, local_por
     if manager.strip_port == StripPort::Never && !manager.strip_trailing_dot {
         return;
     }
-    let Some(host) = parts.headers.get(HOST).and_then(|host| host.to_str().ok()) else { return };
+    let Some(host) = parts.headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+        return;
+    };
     let (mut name, mut port) = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
         _ => (host, None),
@@ -87,7 +97,9 @@ fn strip_authority(parts: &mut Parts, manager: &HttpConnectionManager, local_por
         Some(port) => [name, ":", port].concat(),
         None => name.to_owned(),
     };
-    if stripped.len() != host.len() && let Ok(value) = HeaderValue::try_from(stripped) {
+    if stripped.len() != host.len()
+        && let Ok(value) = HeaderValue::try_from(stripped)
+    {
         parts.headers.insert(HOST, value);
     }
 }
@@ -126,7 +138,10 @@ pub(crate) fn set_path(parts: &mut Parts, path_and_query: String) -> Option<()> 
 /// The token of an upgrade that the client asks for, lower-cased (RFC 9110, section 7.8).
 pub(crate) fn upgrade_token(parts: &Parts) -> Option<String> {
     let asks = parts.headers.get_all(CONNECTION).iter().any(|value| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade")))
+        value.to_str().is_ok_and(|text| {
+            text.split(',')
+                .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+        })
     });
     let token = parts.headers.get(UPGRADE)?.to_str().ok()?;
     asks.then(|| token.trim().to_ascii_lowercase())
@@ -138,7 +153,14 @@ mod tests {
 
     #[test]
     fn an_authority_has_no_blanks_users_or_paths() {
-        for (host, legal) in [("a.b:80", true), ("[::1]:80", true), ("", false), ("a b", false), ("u@h", false), ("a/b", false)] {
+        for (host, legal) in [
+            ("a.b:80", true),
+            ("[::1]:80", true),
+            ("", false),
+            ("a b", false),
+            ("u@h", false),
+            ("a/b", false),
+        ] {
             assert_eq!(is_authority(host.as_bytes()), legal, "{host}");
         }
     }
@@ -152,7 +174,10 @@ mod tests {
             }
             request.body(()).unwrap().into_parts().0
         };
-        assert_eq!(upgrade_token(&parts("keep-alive, Upgrade", Some("WebSocket"))), Some("websocket".to_owned()));
+        assert_eq!(
+            upgrade_token(&parts("keep-alive, Upgrade", Some("WebSocket"))),
+            Some("websocket".to_owned())
+        );
         assert_eq!(upgrade_token(&parts("keep-alive", Some("websocket"))), None);
         assert_eq!(upgrade_token(&parts("upgrade", None)), None);
     }

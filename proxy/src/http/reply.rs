@@ -16,7 +16,9 @@ pub(crate) const X_WEFT_REASON: HeaderName = HeaderName::from_static("x-weft-rea
 pub(crate) fn failure(verdict: &Verdict, tell_reason: bool) -> Response<ReplyBody> {
     let mut response = local(verdict.status, Bytes::from_static(verdict.body.as_bytes()));
     if tell_reason {
-        response.headers_mut().insert(X_WEFT_REASON, HeaderValue::from_static(verdict.reason));
+        response
+            .headers_mut()
+            .insert(X_WEFT_REASON, HeaderValue::from_static(verdict.reason));
     }
     response
 }

@@ -21,11 +21,19 @@ const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Whether the listener lets an upgrade through.
 pub(crate) fn is_enabled(manager: &HttpConnectionManager, token: &str) -> bool {
-    manager.upgrades.iter().any(|upgrade| upgrade.enabled && *upgrade.kind == *token)
+    manager
+        .upgrades
+        .iter()
+        .any(|upgrade| upgrade.enabled && *upgrade.kind == *token)
 }
 
 /// Passes a 101 on to the client and starts the tunnel. The exchange ends with the tunnel.
-pub(crate) fn tunnel(context: &ConnContext, answer: Answer, client: OnUpgrade, mut exchange: Exchange) -> Response<ReplyBody> {
+pub(crate) fn tunnel(
+    context: &ConnContext,
+    answer: Answer,
+    client: OnUpgrade,
+    mut exchange: Exchange,
+) -> Response<ReplyBody> {
     exchange.reply(StatusCode::SWITCHING_PROTOCOLS, answer.response.headers());
     let headers = answer.response.headers().clone();
     let upstream = on(answer.response);
@@ -38,8 +46,13 @@ pub(crate) fn tunnel(context: &ConnContext, answer: Answer, client: OnUpgrade, m
             return exchange.fail(Failure::Request(RequestFailure::Left));
         };
         let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-        let copied =
-            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, TUNNEL_BUFFER_BYTES, TUNNEL_BUFFER_BYTES).await;
+        let copied = tokio::io::copy_bidirectional_with_sizes(
+            &mut client,
+            &mut upstream,
+            TUNNEL_BUFFER_BYTES,
+            TUNNEL_BUFFER_BYTES,
+        )
+        .await;
         drop(lease);
         if let Ok((_sent, received)) = copied {
             exchange.add_response_bytes(received);

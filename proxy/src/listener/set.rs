@@ -36,9 +36,14 @@ impl ListenerSet {
             .filter(|listener| listener.bind_to_port)
             .map(|listener| (&listener.name, listener))
             .collect();
-        let gone = |name: &Arc<str>, bound: &Bound| wanted.get(name).is_none_or(|listener| listener.address != bound.asked);
-        let leaving: Vec<Arc<str>> =
-            self.bound.iter().filter(|(name, bound)| gone(name, bound)).map(|(name, _)| name.clone()).collect();
+        let gone =
+            |name: &Arc<str>, bound: &Bound| wanted.get(name).is_none_or(|listener| listener.address != bound.asked);
+        let leaving: Vec<Arc<str>> = self
+            .bound
+            .iter()
+            .filter(|(name, bound)| gone(name, bound))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in leaving {
             self.unbind(&name, workers);
         }
@@ -55,10 +60,19 @@ impl ListenerSet {
             Ok((address, sockets)) => {
                 tracing::info!(listener = %listener.name, %address, "listening");
                 for (worker, socket) in workers.iter().zip(sockets) {
-                    worker.send(Command::Listen { name: listener.name.clone(), socket });
+                    worker.send(Command::Listen {
+                        name: listener.name.clone(),
+                        socket,
+                    });
                 }
                 self.failed.remove(&listener.name);
-                self.bound.insert(listener.name.clone(), Bound { asked: listener.address, address });
+                self.bound.insert(
+                    listener.name.clone(),
+                    Bound {
+                        asked: listener.address,
+                        address,
+                    },
+                );
             }
             Err(error) => {
                 let reason = error.to_string();
@@ -92,11 +106,15 @@ impl ListenerSet {
 
 /// A listener is bound once the route tables that it names have arrived: before that it could answer nothing but 404.
 fn is_warm(listener: &Listener, snapshot: &Snapshot) -> bool {
-    listener.chains.iter().chain(&listener.default_chain).all(|chain| match &chain.network {
-        Network::Http(manager) => match &manager.route {
-            RouteSource::Rds(name) => snapshot.route_table(name).is_some(),
-            RouteSource::Inline(_) => true,
-        },
-        Network::Tcp(_) | Network::Close => true,
-    })
+    listener
+        .chains
+        .iter()
+        .chain(&listener.default_chain)
+        .all(|chain| match &chain.network {
+            Network::Http(manager) => match &manager.route {
+                RouteSource::Rds(name) => snapshot.route_table(name).is_some(),
+                RouteSource::Inline(_) => true,
+            },
+            Network::Tcp(_) | Network::Close => true,
+        })
 }

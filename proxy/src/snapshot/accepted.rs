@@ -29,7 +29,10 @@ pub(crate) struct Accepted<T> {
 
 impl<T> Default for Accepted<T> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), refused: BTreeMap::new() }
+        Self {
+            entries: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        }
     }
 }
 
@@ -37,7 +40,14 @@ impl<T> Accepted<T> {
     /// Puts a resource in force.
     pub(crate) fn accept(&mut self, name: Arc<str>, version: Arc<str>, value: Arc<T>) {
         self.refused.remove(&name);
-        self.entries.insert(name, Entry { value, version, updated: Instant::now() });
+        self.entries.insert(
+            name,
+            Entry {
+                value,
+                version,
+                updated: Instant::now(),
+            },
+        );
     }
 
     /// Remembers a refusal; what was in force under the name stays.

@@ -18,7 +18,7 @@ use crate::xds::translate::{self, TranslateError, Translated};
 
 /// Accepted resources and what was built from them. Lives on the main thread.
 pub(crate) struct Store {
-    published: Arc<ArcSwap<Snapshot>>,
+    pub(super) published: Arc<ArcSwap<Snapshot>>,
     bindings: Bindings,
     states: ClusterStates,
     users: EndpointUsers,
@@ -51,8 +51,11 @@ impl Store {
 
     /// Puts an update in force. What does not translate keeps its last good value and is named in the result.
     pub(crate) fn apply(&mut self, update: &Update) -> Vec<Rejection> {
-        let rejected: Vec<Rejection> =
-            update.upserts.iter().filter_map(|resource| self.upsert(update.kind, resource).err()).collect();
+        let rejected: Vec<Rejection> = update
+            .upserts
+            .iter()
+            .filter_map(|resource| self.upsert(update.kind, resource).err())
+            .collect();
         for name in &update.removals {
             self.remove(update.kind, name);
         }
@@ -92,7 +95,10 @@ impl Store {
                 TypeUrl::Endpoint => self.endpoints.refuse(name, version, reason.clone()),
                 TypeUrl::Secret => {}
             }
-            Rejection { name: resource.name.to_string(), reason }
+            Rejection {
+                name: resource.name.to_string(),
+                reason,
+            }
         })
     }
 
@@ -110,9 +116,16 @@ impl Store {
 
     /// A cluster gets its slot, its state (kept from before if there was one) and the endpoints that are known.
     fn enter_cluster(&mut self, config: &Arc<Config>) {
-        let Ok(reference) = self.bindings.cluster(&config.name) else { return };
-        let state = self.states.entry(config.name.clone()).or_insert_with(ClusterState::new).clone();
-        self.users.enter(self.clusters.get(&config.name).map(|old| &**old), config);
+        let Ok(reference) = self.bindings.cluster(&config.name) else {
+            return;
+        };
+        let state = self
+            .states
+            .entry(config.name.clone())
+            .or_insert_with(ClusterState::new)
+            .clone();
+        self.users
+            .enter(self.clusters.get(&config.name).map(|old| &**old), config);
         if let weft_proxy_core::cluster::ClusterKind::Eds(resource) = &config.kind
             && let Some(set) = self.endpoints.get(resource)
         {
@@ -135,7 +148,9 @@ impl Store {
                     self.users.leave(&old.value);
                     // Requests in flight keep the state alive; the name, should it come back, starts fresh.
                     self.states.remove(name);
-                    self.live.iter_mut().filter(|live| live.as_ref().is_some_and(|live| *live.config.name == *name))
+                    self.live
+                        .iter_mut()
+                        .filter(|live| live.as_ref().is_some_and(|live| *live.config.name == *name))
                         .for_each(|live| *live = None);
                 }
             }
@@ -148,10 +163,15 @@ impl Store {
         let mut next = Snapshot::clone(&self.published.load());
         match kind {
             TypeUrl::Listener => {
-                next.listeners = Arc::new(Listeners::new(self.listeners.iter().map(|(_, entry)| entry.value.clone()).collect()));
+                next.listeners = Arc::new(Listeners::new(
+                    self.listeners.iter().map(|(_, entry)| entry.value.clone()).collect(),
+                ));
             }
             TypeUrl::Route => {
-                let tables = self.routes.iter().map(|(name, entry)| (name.clone(), entry.value.clone()));
+                let tables = self
+                    .routes
+                    .iter()
+                    .map(|(name, entry)| (name.clone(), entry.value.clone()));
                 next.route_tables = Arc::new(tables.collect());
             }
             TypeUrl::Cluster => next.clusters = self.live.as_slice().into(),

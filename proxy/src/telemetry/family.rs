@@ -48,19 +48,46 @@ pub(crate) struct Family<'a> {
 impl<'a> Family<'a> {
     /// A family of plain numbers.
     pub(crate) fn numbers(name: &'static str, kind: Kind, help: &'static str) -> Self {
-        Self { name, help, kind, series: Vec::new() }
+        Self {
+            name,
+            help,
+            kind,
+            series: Vec::new(),
+        }
     }
 
     /// Adds a number.
     pub(crate) fn push(&mut self, labels: Vec<(&'static str, String)>, value: f64) {
-        self.series.push(Series { labels, value: Value::Number(value) });
+        self.series.push(Series {
+            labels,
+            value: Value::Number(value),
+        });
     }
 }
 
 /// Bounds of the classic buckets, in milliseconds or bytes: Istio's, and two finer ones in front so that a fast service shows.
 pub(crate) const BUCKETS: [f64; 21] = [
-    0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 30000.0, 60000.0, 300_000.0,
-    600_000.0, 1_800_000.0, 3_600_000.0,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10000.0,
+    30000.0,
+    60000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
 ];
 
 /// Quantiles of a summary.

@@ -78,7 +78,9 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 impl DestinationLabels {
     /// A new identity for these labels.
     pub(crate) fn new(raw: RawDestination) -> Arc<Self> {
-        let or = |value: Option<Arc<str>>, default: &str| value.filter(|v| !v.is_empty()).unwrap_or_else(|| Arc::from(default));
+        let or = |value: Option<Arc<str>>, default: &str| {
+            value.filter(|v| !v.is_empty()).unwrap_or_else(|| Arc::from(default))
+        };
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             workload: or(raw.workload, UNKNOWN),

@@ -14,7 +14,10 @@ const SCHEMA: i32 = 4;
 
 /// All families, each with its length in front.
 pub(crate) fn encode(families: &[Family<'_>]) -> Vec<u8> {
-    families.iter().flat_map(|family| message(family).encode_length_delimited_to_vec()).collect()
+    families
+        .iter()
+        .flat_map(|family| message(family).encode_length_delimited_to_vec())
+        .collect()
 }
 
 // The messages of io.prometheus.client, as far as they are written here. Field numbers are those of the Prometheus
@@ -120,8 +123,14 @@ fn message(family: &Family<'_>) -> MetricFamily {
 }
 
 fn metric(kind: Kind, series: &Series<'_>) -> Metric {
-    let label = series.labels.iter().map(|(name, value)| LabelPair { name: (*name).to_owned(), value: value.clone() });
-    let mut metric = Metric { label: label.collect(), ..Metric::default() };
+    let label = series.labels.iter().map(|(name, value)| LabelPair {
+        name: (*name).to_owned(),
+        value: value.clone(),
+    });
+    let mut metric = Metric {
+        label: label.collect(),
+        ..Metric::default()
+    };
     match (&series.value, kind) {
         (Value::Number(value), Kind::Counter) => metric.counter = Some(Number { value: *value }),
         (Value::Number(value), Kind::Gauge | Kind::Histogram | Kind::Summary) => {
@@ -201,10 +210,17 @@ mod tests {
         for (value, count) in [(0, 2), (1000, 3), (1040, 1), (4000, 5)] {
             values.record_n(value, count).unwrap();
         }
-        let native = histogram(&Distribution { values: &values, sum: 24_040, scale: 1000.0 });
+        let native = histogram(&Distribution {
+            values: &values,
+            sum: 24_040,
+            scale: 1000.0,
+        });
         assert_eq!((native.count, native.zero_count), (11, 2));
         // 1.0 is the upper bound of bucket 0, 1.04 lies in bucket 1, 4.0 (16 × 2) in bucket 32.
-        assert_eq!(native.positive_span, [Span { offset: 0, length: 2 }, Span { offset: 30, length: 1 }]);
+        assert_eq!(
+            native.positive_span,
+            [Span { offset: 0, length: 2 }, Span { offset: 30, length: 1 }]
+        );
         assert_eq!(native.positive_delta, [3, -2, 4]);
     }
 }

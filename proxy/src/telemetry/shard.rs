@@ -127,11 +127,14 @@ impl Shard {
         cell.request_bytes.record(sample.request_bytes);
         cell.response_bytes.record(sample.response_bytes);
         if let Some(reason) = sample.reason {
-            let count = self.failures.entry((sample.destination.id, reason)).or_insert_with(|| FailureCount {
-                destination: sample.destination.clone(),
-                reason,
-                requests: 0,
-            });
+            let count = self
+                .failures
+                .entry((sample.destination.id, reason))
+                .or_insert_with(|| FailureCount {
+                    destination: sample.destination.clone(),
+                    reason,
+                    requests: 0,
+                });
             count.requests += 1;
         }
     }

@@ -11,20 +11,29 @@ const MICROSECONDS: f64 = 1000.0;
 pub(crate) fn families<'a>(own: &OwnLabels, totals: &'a Totals) -> Vec<Family<'a>> {
     let all = totals.sorted();
     let mut requests = Family::numbers("istio_requests_total", Kind::Counter, "Requests, by their end.");
-    let mut failures =
-        Family::numbers("weft_request_failures_total", Kind::Counter, "Requests that failed, by weft's one reason for each.");
+    let mut failures = Family::numbers(
+        "weft_request_failures_total",
+        Kind::Counter,
+        "Requests that failed, by weft's one reason for each.",
+    );
     for (key, total) in &all {
         requests.push(labels(own, key), total.requests as f64);
     }
     for ((service, reason), count) in &totals.failures {
-        let labels = vec![("destination_service", service.to_string()), ("reason", (*reason).to_owned())];
+        let labels = vec![
+            ("destination_service", service.to_string()),
+            ("reason", (*reason).to_owned()),
+        ];
         failures.push(labels, *count as f64);
     }
     let distributions = |name, help, kind, scale, get: fn(&Total) -> &Quantity| Family {
         name,
         help,
         kind,
-        series: all.iter().map(|(key, total)| distribution(labels(own, key), get(total), scale)).collect(),
+        series: all
+            .iter()
+            .map(|(key, total)| distribution(labels(own, key), get(total), scale))
+            .collect(),
     };
     vec![
         requests,
@@ -43,17 +52,32 @@ pub(crate) fn families<'a>(own: &OwnLabels, totals: &'a Totals) -> Vec<Family<'a
             MICROSECONDS,
             |total| &total.duration_us,
         ),
-        distributions("istio_request_bytes", "Size of requests with their headers.", Kind::Histogram, 1.0, |total| {
-            &total.request_bytes
-        }),
-        distributions("istio_response_bytes", "Size of replies with their headers.", Kind::Histogram, 1.0, |total| {
-            &total.response_bytes
-        }),
+        distributions(
+            "istio_request_bytes",
+            "Size of requests with their headers.",
+            Kind::Histogram,
+            1.0,
+            |total| &total.request_bytes,
+        ),
+        distributions(
+            "istio_response_bytes",
+            "Size of replies with their headers.",
+            Kind::Histogram,
+            1.0,
+            |total| &total.response_bytes,
+        ),
     ]
 }
 
 fn distribution<'a>(labels: Vec<(&'static str, String)>, quantity: &'a Quantity, scale: f64) -> Series<'a> {
-    Series { labels, value: Value::Distribution(Distribution { values: &quantity.values, sum: quantity.sum, scale }) }
+    Series {
+        labels,
+        value: Value::Distribution(Distribution {
+            values: &quantity.values,
+            sum: quantity.sum,
+            scale,
+        }),
+    }
 }
 
 /// Istio's labels in Istio's order.
@@ -74,7 +98,10 @@ fn labels(own: &OwnLabels, key: &TotalKey) -> Vec<(&'static str, String)> {
     labels.extend([
         ("request_protocol", if key.grpc { "grpc" } else { "http" }.to_owned()),
         ("response_code", key.code.to_string()),
-        ("grpc_response_status", key.grpc_status.map(|status| status.to_string()).unwrap_or_default()),
+        (
+            "grpc_response_status",
+            key.grpc_status.map(|status| status.to_string()).unwrap_or_default(),
+        ),
         ("response_flags", key.flags.to_string()),
         ("connection_security_policy", "unknown".to_owned()),
     ]);

@@ -32,29 +32,67 @@ fn encode_series(out: &mut String, family: &Family<'_>, series: &Series<'_>) {
         Value::Distribution(values) if family.kind == Kind::Summary => {
             for quantile in QUANTILES {
                 let value = values.values.value_at_quantile(quantile) as f64 / values.scale;
-                line(out, family.name, "", &series.labels, Some(("quantile", quantile.to_string())), value);
+                line(
+                    out,
+                    family.name,
+                    "",
+                    &series.labels,
+                    Some(("quantile", quantile.to_string())),
+                    value,
+                );
             }
             sum_and_count(out, family.name, series, values);
         }
         Value::Distribution(values) => {
             for (bound, count) in BUCKETS.iter().zip(values.cumulative()) {
-                line(out, family.name, "_bucket", &series.labels, Some(("le", bound.to_string())), count as f64);
+                line(
+                    out,
+                    family.name,
+                    "_bucket",
+                    &series.labels,
+                    Some(("le", bound.to_string())),
+                    count as f64,
+                );
             }
-            line(out, family.name, "_bucket", &series.labels, Some(("le", "+Inf".to_owned())), values.values.len() as f64);
+            line(
+                out,
+                family.name,
+                "_bucket",
+                &series.labels,
+                Some(("le", "+Inf".to_owned())),
+                values.values.len() as f64,
+            );
             sum_and_count(out, family.name, series, values);
         }
     }
 }
 
 fn sum_and_count(out: &mut String, name: &str, series: &Series<'_>, values: &Distribution<'_>) {
-    line(out, name, "_sum", &series.labels, None, values.sum as f64 / values.scale);
+    line(
+        out,
+        name,
+        "_sum",
+        &series.labels,
+        None,
+        values.sum as f64 / values.scale,
+    );
     line(out, name, "_count", &series.labels, None, values.values.len() as f64);
 }
 
-fn line(out: &mut String, name: &str, suffix: &str, labels: &[(&'static str, String)], extra: Option<(&str, String)>, value: f64) {
+fn line(
+    out: &mut String,
+    name: &str,
+    suffix: &str,
+    labels: &[(&'static str, String)],
+    extra: Option<(&str, String)>,
+    value: f64,
+) {
     out.push_str(name);
     out.push_str(suffix);
-    let all = labels.iter().map(|(name, value)| (*name, value)).chain(extra.as_ref().map(|(name, value)| (*name, value)));
+    let all = labels
+        .iter()
+        .map(|(name, value)| (*name, value))
+        .chain(extra.as_ref().map(|(name, value)| (*name, value)));
     for (index, (label, text)) in all.enumerate() {
         out.push(if index == 0 { '{' } else { ',' });
         out.push_str(label);
@@ -87,9 +125,21 @@ mod tests {
         values.record(3000).unwrap();
         values.record(3000).unwrap();
         values.record(90).unwrap();
-        let series = |value| Series { labels: vec![("a", "x\"y".to_owned())], value };
-        let distribution = Distribution { values: &values, sum: 6090, scale: 1000.0 };
-        let family = |kind, name| Family { name, help: "h", kind, series: vec![series(Value::Distribution(distribution.clone()))] };
+        let series = |value| Series {
+            labels: vec![("a", "x\"y".to_owned())],
+            value,
+        };
+        let distribution = Distribution {
+            values: &values,
+            sum: 6090,
+            scale: 1000.0,
+        };
+        let family = |kind, name| Family {
+            name,
+            help: "h",
+            kind,
+            series: vec![series(Value::Distribution(distribution.clone()))],
+        };
         let text = encode(&[family(Kind::Histogram, "d"), family(Kind::Summary, "s")]);
         for wanted in [
             "d_bucket{a=\"x\\\"y\",le=\"0.1\"} 1\n",

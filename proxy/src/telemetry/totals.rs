@@ -35,13 +35,17 @@ pub(crate) struct Quantity {
 
 impl Quantity {
     fn new() -> Self {
-        Self { values: Histogram::new(2).expect("two significant digits are legal"), sum: 0 }
+        Self {
+            values: Histogram::new(2).expect("two significant digits are legal"),
+            sum: 0,
+        }
     }
 
     fn add(&mut self, recorded: &Recorded) {
         self.sum += recorded.sum;
         for step in recorded.values.iter_recorded() {
-            self.values.saturating_record_n(step.value_iterated_to(), u64::from(step.count_at_value()));
+            self.values
+                .saturating_record_n(step.value_iterated_to(), u64::from(step.count_at_value()));
         }
     }
 }
@@ -108,15 +112,20 @@ impl Totals {
 
     /// Forgets what is idle.
     pub(crate) fn expire(&mut self, now: Instant) {
-        self.series.retain(|_, total| now.saturating_duration_since(total.touched) < IDLE_MAX);
+        self.series
+            .retain(|_, total| now.saturating_duration_since(total.touched) < IDLE_MAX);
     }
 
     /// The series, in the order of their labels.
     pub(crate) fn sorted(&self) -> Vec<(&TotalKey, &Total)> {
         let mut all: Vec<_> = self.series.iter().collect();
         all.sort_by(|(a, _), (b, _)| {
-            (&a.destination, a.code, a.flags.to_string(), a.grpc_status)
-                .cmp(&(&b.destination, b.code, b.flags.to_string(), b.grpc_status))
+            (&a.destination, a.code, a.flags.to_string(), a.grpc_status).cmp(&(
+                &b.destination,
+                b.code,
+                b.flags.to_string(),
+                b.grpc_status,
+            ))
         });
         all
     }

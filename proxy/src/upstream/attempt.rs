@@ -44,7 +44,11 @@ pub(crate) async fn send(
     exchange.set_destination(&endpoint.labels);
     exchange.set_active(endpoint.start());
     for tried in 0..=STALE_CONNECTIONS_MAX {
-        let pooled = if tried < STALE_CONNECTIONS_MAX { worker.pool.take(&endpoint) } else { None };
+        let pooled = if tried < STALE_CONNECTIONS_MAX {
+            worker.pool.take(&endpoint)
+        } else {
+            None
+        };
         let connection = match pooled {
             Some(connection) => connection,
             None => connect(cluster, &endpoint).await.map_err(Failure::Upstream)?,

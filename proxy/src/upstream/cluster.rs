@@ -31,11 +31,19 @@ impl Cluster {
             state.set_endpoints(&config, set.clone());
         }
         let labels = labels(&config, None);
-        Arc::new(Self { config, slot, state, labels })
+        Arc::new(Self {
+            config,
+            slot,
+            state,
+            labels,
+        })
     }
 
     pub(crate) fn reuse_policy(&self) -> ReusePolicy {
-        ReusePolicy { requests_max: self.config.http.requests_per_connection_max, idle_max: self.config.http.idle_timeout }
+        ReusePolicy {
+            requests_max: self.config.http.requests_per_connection_max,
+            idle_max: self.config.http.idle_timeout,
+        }
     }
 
     pub(crate) fn keepalive(&self) -> Option<KeepaliveProbes> {
@@ -77,7 +85,9 @@ impl Load for LiveEndpoints {
 
 impl ClusterState {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { endpoints: ArcSwap::default() })
+        Arc::new(Self {
+            endpoints: ArcSwap::default(),
+        })
     }
 
     /// The newest endpoints.
@@ -88,7 +98,8 @@ impl ClusterState {
     /// Takes new endpoints. State of those that stay is kept, pools let go of those that leave.
     pub(crate) fn set_endpoints(&self, config: &Config, set: Arc<EndpointSet>) {
         let old = self.endpoints.load_full();
-        let mut known: FxHashMap<&EndpointKey, &Arc<EndpointState>> = old.states.iter().map(|state| (&state.key, state)).collect();
+        let mut known: FxHashMap<&EndpointKey, &Arc<EndpointState>> =
+            old.states.iter().map(|state| (&state.key, state)).collect();
         let states = set
             .endpoints()
             .iter()

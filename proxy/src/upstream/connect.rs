@@ -22,7 +22,10 @@ const RESPONSE_HEAD_BYTES_MAX: usize = 60 * 1024;
 /// Opens a connection. Its driver runs as a task of this worker until either side closes.
 ///
 /// Cancel safe: dropping the future closes the socket.
-pub(crate) async fn connect(cluster: &Cluster, endpoint: &Arc<EndpointState>) -> Result<UpstreamConnection, UpstreamFailure> {
+pub(crate) async fn connect(
+    cluster: &Cluster,
+    endpoint: &Arc<EndpointState>,
+) -> Result<UpstreamConnection, UpstreamFailure> {
     endpoint.counters.connects.increment();
     let failed = |failure| {
         endpoint.counters.connect_failures.increment();
@@ -37,11 +40,18 @@ pub(crate) async fn connect(cluster: &Cluster, endpoint: &Arc<EndpointState>) ->
     if set_options(&stream, cluster.keepalive()).is_err() {
         return Err(failed(UpstreamFailure::Connect));
     }
-    let handshake = http1::Builder::new().max_buf_size(RESPONSE_HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await;
+    let handshake = http1::Builder::new()
+        .max_buf_size(RESPONSE_HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await;
     let (sender, connection) = handshake.map_err(|_| failed(UpstreamFailure::Connect))?;
     // How the connection ends shows at the request that is on it; an idle one just goes.
     tokio::task::spawn_local(async move { connection.with_upgrades().await.ok() });
-    Ok(UpstreamConnection::new(sender, endpoint.clone(), cluster.reuse_policy()))
+    Ok(UpstreamConnection::new(
+        sender,
+        endpoint.clone(),
+        cluster.reuse_policy(),
+    ))
 }
 
 /// Keepalive probes as a cluster asks for them; parts that are `None` are the system's.

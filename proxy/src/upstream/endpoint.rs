@@ -21,7 +21,10 @@ pub(crate) struct EndpointKey {
 
 impl EndpointKey {
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
-        Self { address: endpoint.address, workload: endpoint.workload.clone() }
+        Self {
+            address: endpoint.address,
+            workload: endpoint.workload.clone(),
+        }
     }
 }
 

@@ -39,15 +39,25 @@ pub(crate) struct UpstreamConnection {
 
 impl UpstreamConnection {
     pub(crate) fn new(sender: SendRequest<RequestBody>, endpoint: Arc<EndpointState>, policy: ReusePolicy) -> Self {
-        Self { sender, endpoint, policy, requests: 0, idle_since: Instant::now() }
+        Self {
+            sender,
+            endpoint,
+            policy,
+            requests: 0,
+            idle_since: Instant::now(),
+        }
     }
 
     fn may_be_reused(&self) -> bool {
-        !self.sender.is_closed() && !self.endpoint.is_removed() && self.policy.requests_max.is_none_or(|max| self.requests < max)
+        !self.sender.is_closed()
+            && !self.endpoint.is_removed()
+            && self.policy.requests_max.is_none_or(|max| self.requests < max)
     }
 
     fn has_expired(&self, now: Instant) -> bool {
-        self.policy.idle_max.is_some_and(|max| now.saturating_duration_since(self.idle_since) >= max)
+        self.policy
+            .idle_max
+            .is_some_and(|max| now.saturating_duration_since(self.idle_since) >= max)
     }
 }
 

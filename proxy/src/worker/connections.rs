@@ -28,7 +28,12 @@ pub(crate) struct ConnectionGuard {
 
 impl Connections {
     /// Enters a connection, unless there are `max` already.
-    pub(crate) fn enter(self: &Rc<Self>, listener: Arc<str>, state: Arc<ConnState>, max: usize) -> Option<ConnectionGuard> {
+    pub(crate) fn enter(
+        self: &Rc<Self>,
+        listener: Arc<str>,
+        state: Arc<ConnState>,
+        max: usize,
+    ) -> Option<ConnectionGuard> {
         if self.len() >= max {
             self.refused.set(self.refused.get() + 1);
             return None;
@@ -46,7 +51,10 @@ impl Connections {
                 slots.len() - 1
             }
         };
-        Some(ConnectionGuard { connections: self.clone(), slot })
+        Some(ConnectionGuard {
+            connections: self.clone(),
+            slot,
+        })
     }
 
     pub(crate) fn len(&self) -> usize {

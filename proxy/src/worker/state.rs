@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::cache::Cache;
 use arc_swap::ArcSwap;
+use arc_swap::cache::Cache;
 use fastrand::Rng;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -74,7 +74,11 @@ impl Worker {
     pub(crate) fn with_cursor<T>(&self, slot: u32, pick: impl FnOnce(&mut Cursor) -> T) -> T {
         let mut cursors = self.cursors.borrow_mut();
         // Workers that start at random do not move in step.
-        pick(cursors.entry(slot).or_insert_with(|| Cursor::starting_at(self.random())))
+        pick(
+            cursors
+                .entry(slot)
+                .or_insert_with(|| Cursor::starting_at(self.random())),
+        )
     }
 
     /// The time of day, for people: `%START_TIME%`.

@@ -49,12 +49,17 @@ impl WorkerHandle {
 pub(crate) fn spawn(index: usize, shared: Arc<Shared>, seed: u64) -> io::Result<WorkerHandle> {
     let (commands, inbox) = unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name(format!("weft-worker-{index}")).spawn(move || {
-        let tasks = LocalSet::new();
-        tasks.block_on(&runtime, async move { run(Worker::new(shared, seed), inbox).await });
-        // Dropping the set here ends what did not finish in the time to drain.
-    })?;
-    Ok(WorkerHandle { commands, thread: Some(thread) })
+    let thread = std::thread::Builder::new()
+        .name(format!("weft-worker-{index}"))
+        .spawn(move || {
+            let tasks = LocalSet::new();
+            tasks.block_on(&runtime, async move { run(Worker::new(shared, seed), inbox).await });
+            // Dropping the set here ends what did not finish in the time to drain.
+        })?;
+    Ok(WorkerHandle {
+        commands,
+        thread: Some(thread),
+    })
 }
 
 async fn run(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>) {

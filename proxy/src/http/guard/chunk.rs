@@ -19,7 +19,10 @@ enum Step {
     DataReturn,
     DataLineFeed,
     /// Inside the trailer section; `line_bytes` says how much of the present line was read.
-    Trailer { line_bytes: u32, returned: bool },
+    Trailer {
+        line_bytes: u32,
+        returned: bool,
+    },
 }
 
 /// The reader of one chunked body.
@@ -34,7 +37,13 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Self { step: Step::Size, digits: 0, left: 0, extension_bytes: 0, trailer_bytes: 0 }
+        Self {
+            step: Step::Size,
+            digits: 0,
+            left: 0,
+            extension_bytes: 0,
+            trailer_bytes: 0,
+        }
     }
 
     /// Reads from the front of `bytes`. Returns how many bytes belong to this body and whether it has ended; on a
@@ -73,7 +82,10 @@ impl Chunks {
                 }
             },
             Step::SizeLineFeed if byte != b'\n' => return Err(Refusal::ChunkSize),
-            Step::SizeLineFeed if self.left == 0 => Step::Trailer { line_bytes: 0, returned: false },
+            Step::SizeLineFeed if self.left == 0 => Step::Trailer {
+                line_bytes: 0,
+                returned: false,
+            },
             Step::SizeLineFeed => Step::Data,
             Step::DataReturn if byte == b'\r' => Step::DataLineFeed,
             Step::DataLineFeed if byte == b'\n' => {
@@ -113,11 +125,26 @@ impl Chunks {
         }
         match (returned, byte) {
             (true, b'\n') if line_bytes == 0 => return Ok(true),
-            (true, b'\n') => self.step = Step::Trailer { line_bytes: 0, returned: false },
+            (true, b'\n') => {
+                self.step = Step::Trailer {
+                    line_bytes: 0,
+                    returned: false,
+                }
+            }
             (true, _) => return Err(Refusal::HeaderSyntax),
             (false, b'\n') => return Err(Refusal::BareLineFeed),
-            (false, b'\r') => self.step = Step::Trailer { line_bytes, returned: true },
-            (false, _) => self.step = Step::Trailer { line_bytes: line_bytes + 1, returned: false },
+            (false, b'\r') => {
+                self.step = Step::Trailer {
+                    line_bytes,
+                    returned: true,
+                }
+            }
+            (false, _) => {
+                self.step = Step::Trailer {
+                    line_bytes: line_bytes + 1,
+                    returned: false,
+                }
+            }
         }
         Ok(false)
     }

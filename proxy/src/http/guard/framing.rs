@@ -30,9 +30,17 @@ impl Refusal {
     /// The refusal whose number was stored in an atomic; 0 is none.
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         use Refusal::*;
-        [BareLineFeed, ContentLength, TransferEncoding, LengthAndEncoding, FoldedHeader, HeaderSyntax, ChunkSize]
-            .into_iter()
-            .find(|refusal| *refusal as u8 == code)
+        [
+            BareLineFeed,
+            ContentLength,
+            TransferEncoding,
+            LengthAndEncoding,
+            FoldedHeader,
+            HeaderSyntax,
+            ChunkSize,
+        ]
+        .into_iter()
+        .find(|refusal| *refusal as u8 == code)
     }
 }
 
@@ -41,7 +49,12 @@ enum State {
     /// Between messages.
     Between,
     /// In a head; `line` holds the unfinished line of earlier reads, `empty` counts the empty lines in front.
-    Head { lengths: Lengths, first: bool, empty: u8, line: Vec<u8> },
+    Head {
+        lengths: Lengths,
+        first: bool,
+        empty: u8,
+        line: Vec<u8>,
+    },
     Fixed(u64),
     Chunked(Chunks),
 }
@@ -67,7 +80,10 @@ pub(crate) enum Position {
 impl Framing {
     /// `head_bytes_max` bounds what is kept of an unfinished line; the parser behind refuses such heads itself.
     pub(crate) fn new(head_bytes_max: usize) -> Self {
-        Self { state: State::Between, head_bytes_max }
+        Self {
+            state: State::Between,
+            head_bytes_max,
+        }
     }
 
     /// Where the reader stands.
@@ -102,7 +118,12 @@ impl Framing {
                     read
                 }
                 State::Between => {
-                    self.state = State::Head { lengths: Lengths::default(), first: true, empty: 0, line: Vec::new() };
+                    self.state = State::Head {
+                        lengths: Lengths::default(),
+                        first: true,
+                        empty: 0,
+                        line: Vec::new(),
+                    };
                     0
                 }
                 State::Head { .. } => self.head_line(rest).map_err(|(fine, refusal)| (at + fine, refusal))?,
@@ -113,7 +134,15 @@ impl Framing {
 
     /// One line of a head, or the unfinished rest of the input. Returns the bytes consumed.
     fn head_line(&mut self, rest: &[u8]) -> Result<usize, (usize, Refusal)> {
-        let State::Head { lengths, first, empty, line } = &mut self.state else { return Ok(0) };
+        let State::Head {
+            lengths,
+            first,
+            empty,
+            line,
+        } = &mut self.state
+        else {
+            return Ok(0);
+        };
         let Some(end) = memchr::memchr(b'\n', rest) else {
             if line.len() + rest.len() > self.head_bytes_max {
                 // The parser behind refuses the head for its size; what it needs for that it gets.
@@ -128,7 +157,9 @@ impl Framing {
             line.extend_from_slice(&rest[..end]);
             line
         };
-        let [content @ .., b'\r'] = whole else { return Err((end, Refusal::BareLineFeed)) };
+        let [content @ .., b'\r'] = whole else {
+            return Err((end, Refusal::BareLineFeed));
+        };
         if content.is_empty() && !*first {
             self.state = match lengths.body().map_err(|refusal| (end, refusal))? {
                 BodyLength::Fixed(0) => State::Between,
@@ -160,7 +191,10 @@ mod tests {
     /// Feeds `input` whole and byte by byte; both ways must agree.
     fn check(input: &[u8], expected: Result<Position, Refusal>) {
         let mut whole = Framing::new(1024);
-        let result = whole.read(input).map(|()| whole.position()).map_err(|(_, refusal)| refusal);
+        let result = whole
+            .read(input)
+            .map(|()| whole.position())
+            .map_err(|(_, refusal)| refusal);
         assert_eq!(result, expected, "whole: {:?}", String::from_utf8_lossy(input));
         let mut bitwise = Framing::new(1024);
         let result = input
@@ -175,9 +209,18 @@ mod tests {
         check(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", Ok(Position::Between));
         check(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /b HT", Ok(Position::Head));
         check(b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nab", Ok(Position::Body));
-        check(b"POST / HTTP/1.1\r\nContent-Length:  3 \r\n\r\nabcGET / HTTP/1.1\r\n", Ok(Position::Head));
-        check(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\n\r\n", Ok(Position::Between));
-        check(b"POST / HTTP/1.1\r\ntransfer-encoding: Chunked\r\n\r\n0\r\nx: y\r\n\r\n", Ok(Position::Between));
+        check(
+            b"POST / HTTP/1.1\r\nContent-Length:  3 \r\n\r\nabcGET / HTTP/1.1\r\n",
+            Ok(Position::Head),
+        );
+        check(
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\n\r\n",
+            Ok(Position::Between),
+        );
+        check(
+            b"POST / HTTP/1.1\r\ntransfer-encoding: Chunked\r\n\r\n0\r\nx: y\r\n\r\n",
+            Ok(Position::Between),
+        );
         check(b"\r\nGET / HTTP/1.1\r\n\r\n", Ok(Position::Between));
         check(b"\r\n\r\n\r\n\r\n\r\n", Err(Refusal::HeaderSyntax));
     }
@@ -185,8 +228,14 @@ mod tests {
     #[test]
     fn a_length_that_could_be_read_in_two_ways_is_refused() {
         for (fields, refusal) in [
-            ("content-length: 3\r\ntransfer-encoding: chunked", Refusal::LengthAndEncoding),
-            ("transfer-encoding: chunked\r\nContent-Length: 3", Refusal::LengthAndEncoding),
+            (
+                "content-length: 3\r\ntransfer-encoding: chunked",
+                Refusal::LengthAndEncoding,
+            ),
+            (
+                "transfer-encoding: chunked\r\nContent-Length: 3",
+                Refusal::LengthAndEncoding,
+            ),
             ("content-length: 3\r\ncontent-length: 3", Refusal::ContentLength),
             ("content-length: 3, 3", Refusal::ContentLength),
             ("content-length: +3", Refusal::ContentLength),
@@ -197,7 +246,10 @@ mod tests {
             ("transfer-encoding: gzip, chunked", Refusal::TransferEncoding),
             ("transfer-encoding: identity", Refusal::TransferEncoding),
             ("transfer-encoding: \x0bchunked", Refusal::TransferEncoding),
-            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked", Refusal::TransferEncoding),
+            (
+                "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+                Refusal::TransferEncoding,
+            ),
             ("content-length : 3", Refusal::HeaderSyntax),
             ("a: b\r\n c", Refusal::FoldedHeader),
             ("nocolon", Refusal::HeaderSyntax),
@@ -205,7 +257,10 @@ mod tests {
         ] {
             check(format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes(), Err(refusal));
         }
-        check(b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n", Err(Refusal::TransferEncoding));
+        check(
+            b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n",
+            Err(Refusal::TransferEncoding),
+        );
         check(b"GET / HTTP/1.1\nhost: a\n\n", Err(Refusal::BareLineFeed));
         check(b"GET / HTTP/1.1\r\nhost: a\r\n\n", Err(Refusal::BareLineFeed));
     }
@@ -227,7 +282,10 @@ mod tests {
             ("3;a\nabc\r\n", Refusal::BareLineFeed),
             ("0\r\nx: y\n\r\n", Refusal::BareLineFeed),
         ] {
-            check(format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{body}").as_bytes(), Err(refusal));
+            check(
+                format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{body}").as_bytes(),
+                Err(refusal),
+            );
         }
     }
 

@@ -25,7 +25,12 @@ pub(crate) struct GuardedStream<S> {
 
 impl<S> GuardedStream<S> {
     pub(crate) fn new(inner: S, head_bytes_max: usize, state: Arc<ConnState>) -> Self {
-        Self { inner, framing: Framing::new(head_bytes_max), state, refused: false }
+        Self {
+            inner,
+            framing: Framing::new(head_bytes_max),
+            state,
+            refused: false,
+        }
     }
 
     /// Checks the bytes from `before` on; hides what follows a refusal.
@@ -77,7 +82,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         written
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
         self.note(&written);
         written
