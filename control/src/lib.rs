@@ -12,7 +12,11 @@ pub mod world;
 
 pub mod generate;
 pub mod plan;
+pub mod fleet;
 pub mod scope;
+
+pub mod cache;
+pub mod serve;
 
 pub mod admin;
 pub mod status;

@@ -80,6 +80,11 @@ impl Ledger {
         self.in_flight.len()
     }
 
+    /// Whether a response newer than this nonce is not answered yet.
+    pub fn awaits_after(&self, nonce: u64) -> bool {
+        self.in_flight.range(nonce + 1..).next().is_some()
+    }
+
     /// The nonce of the newest response; 0 before the first.
     pub fn last_nonce(&self) -> u64 {
         self.last_nonce

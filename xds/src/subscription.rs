@@ -108,6 +108,11 @@ impl Subscription {
         self.resumed && self.interest.wants(name) || self.ledger.live(name).is_some()
     }
 
+    /// Takes a name as answered: there is nothing to say about it.
+    pub fn settle_owed(&mut self, name: &str) {
+        self.owed.remove(name);
+    }
+
     /// Makes a name due again, if the client asked for it.
     pub fn owe(&mut self, name: &Arc<str>) {
         if self.interest.wants(name) {

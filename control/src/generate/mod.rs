@@ -7,7 +7,10 @@ mod eds;
 mod lds;
 mod memo;
 mod rds;
+mod references;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use cds::cluster;
@@ -15,4 +18,5 @@ pub use eds::endpoints;
 pub use lds::listener;
 pub use memo::{Memo, Work};
 pub use rds::route_table;
+pub use references::{clusters, keep_last_good};
 pub use stage::{Generator, Planned, ResourceSet, resources};
