@@ -33,22 +33,22 @@ pub struct Work {
 
 impl Memo {
     /// The listener of these inputs.
-    pub fn listener(&mut self, inputs: ListenerInputs) -> Resource {
+    pub fn listener(&mut self, inputs: &ListenerInputs) -> Resource {
         recall(&mut self.listeners, inputs, super::listener, &mut self.work.listeners)
     }
 
     /// The route table of these inputs.
-    pub fn route_table(&mut self, inputs: RouteTableInputs) -> Resource {
+    pub fn route_table(&mut self, inputs: &RouteTableInputs) -> Resource {
         recall(&mut self.routes, inputs, super::route_table, &mut self.work.routes)
     }
 
     /// The cluster of these inputs.
-    pub fn cluster(&mut self, inputs: ClusterInputs) -> Resource {
+    pub fn cluster(&mut self, inputs: &ClusterInputs) -> Resource {
         recall(&mut self.clusters, inputs, super::cluster, &mut self.work.clusters)
     }
 
     /// The endpoints of these inputs.
-    pub fn endpoints(&mut self, inputs: EndpointsInputs) -> Resource {
+    pub fn endpoints(&mut self, inputs: &EndpointsInputs) -> Resource {
         recall(&mut self.endpoints, inputs, super::endpoints, &mut self.work.endpoints)
     }
 
@@ -76,19 +76,19 @@ impl Memo {
     }
 }
 
-fn recall<I: Hash + Eq>(
+fn recall<I: Clone + Hash + Eq>(
     known: &mut HashMap<I, Resource>,
-    inputs: I,
+    inputs: &I,
     generate: fn(&I) -> Resource,
     work: &mut u64,
 ) -> Resource {
-    known
-        .entry(inputs)
-        .or_insert_with_key(|inputs| {
-            *work += 1;
-            generate(inputs)
-        })
-        .clone()
+    if let Some(resource) = known.get(inputs) {
+        return resource.clone();
+    }
+    *work += 1;
+    let resource = generate(inputs);
+    known.insert(inputs.clone(), resource.clone());
+    resource
 }
 
 /// The memory itself holds one.

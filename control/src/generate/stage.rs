@@ -92,8 +92,11 @@ pub fn resources(world: &World, scope: &Scope) -> ResourceSet {
     Generator::default().generate(world, scope).resources
 }
 
-fn all<I: Clone>(inputs: &BTreeMap<String, I>, mut make: impl FnMut(I) -> Resource) -> BTreeMap<String, Resource> {
-    inputs.iter().map(|(name, inputs)| (name.clone(), make(inputs.clone()))).collect()
+fn all<I>(inputs: &BTreeMap<String, I>, mut make: impl FnMut(&I) -> Resource) -> BTreeMap<String, Resource> {
+    inputs
+        .iter()
+        .map(|(name, inputs)| (name.clone(), make(inputs)))
+        .collect()
 }
 
 /// The index, built again only when what it is made from has changed.

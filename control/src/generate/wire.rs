@@ -73,22 +73,32 @@ pub(super) fn percentage(percent: Percent) -> pb::percent::FractionalPercent {
 
 /// A share that no runtime key changes.
 pub(super) fn fixed_share(percent: Percent) -> pb::core::RuntimeFractionalPercent {
-    pb::core::RuntimeFractionalPercent { default_value: Some(percentage(percent)), runtime_key: String::new() }
+    pb::core::RuntimeFractionalPercent {
+        default_value: Some(percentage(percent)),
+        runtime_key: String::new(),
+    }
 }
 
 /// A full-match regular expression of RE2.
 pub(super) fn regex(pattern: &str) -> pb::matcher::RegexMatcher {
-    pb::matcher::RegexMatcher { regex: pattern.to_owned(), ..Default::default() }
+    pb::matcher::RegexMatcher {
+        regex: pattern.to_owned(),
+        ..Default::default()
+    }
 }
 
 /// A text within metadata.
 pub(super) fn text(value: impl Into<String>) -> pb::protobuf::Value {
-    pb::protobuf::Value { kind: Some(pb::protobuf::value::Kind::StringValue(value.into())) }
+    pb::protobuf::Value {
+        kind: Some(pb::protobuf::value::Kind::StringValue(value.into())),
+    }
 }
 
 /// A number within metadata.
 pub(super) fn number(value: f64) -> pb::protobuf::Value {
-    pb::protobuf::Value { kind: Some(pb::protobuf::value::Kind::NumberValue(value)) }
+    pb::protobuf::Value {
+        kind: Some(pb::protobuf::value::Kind::NumberValue(value)),
+    }
 }
 
 /// A list within metadata.
@@ -100,12 +110,16 @@ pub(super) fn list(values: Vec<pb::protobuf::Value>) -> pb::protobuf::Value {
 
 /// A structure within metadata.
 pub(super) fn structure<const N: usize>(fields: [(&str, pb::protobuf::Value); N]) -> pb::protobuf::Struct {
-    pb::protobuf::Struct { fields: fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect() }
+    pb::protobuf::Struct {
+        fields: fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+    }
 }
 
 /// A nested structure within metadata.
 pub(super) fn nested<const N: usize>(fields: [(&str, pb::protobuf::Value); N]) -> pb::protobuf::Value {
-    pb::protobuf::Value { kind: Some(pb::protobuf::value::Kind::StructValue(structure(fields))) }
+    pb::protobuf::Value {
+        kind: Some(pb::protobuf::value::Kind::StructValue(structure(fields))),
+    }
 }
 
 /// Metadata with these filters' parts.
@@ -131,7 +145,9 @@ pub(super) fn provenance(of: &Provenance, rule: Option<usize>) -> pb::protobuf::
 /// Istio's pointer to the object that made something: `/apis/networking.istio.io/v1/namespaces/NS/KIND/NAME`,
 /// the kind in lower case with dashes.
 pub(super) fn istio_config(kind: &str, namespace: &str, name: &str) -> pb::protobuf::Value {
-    text(format!("/apis/networking.istio.io/v1/namespaces/{namespace}/{kind}/{name}"))
+    text(format!(
+        "/apis/networking.istio.io/v1/namespaces/{namespace}/{kind}/{name}"
+    ))
 }
 
 /// An HTTP filter.

@@ -28,9 +28,19 @@ pub struct EndpointsPlan {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum EndpointsOrigin {
-    Service { name: NamespacedName, port: String },
-    Entry { entry: Arc<Object<ServiceEntry>>, host: String, port: u16 },
-    Name { host: String, port: u16 },
+    Service {
+        name: NamespacedName,
+        port: String,
+    },
+    Entry {
+        entry: Arc<Object<ServiceEntry>>,
+        host: String,
+        port: u16,
+    },
+    Name {
+        host: String,
+        port: u16,
+    },
 }
 
 impl EndpointsPlan {
@@ -38,18 +48,26 @@ impl EndpointsPlan {
     pub fn inputs(&self, world: &World) -> EndpointsInputs {
         let source = match &self.origin {
             EndpointsOrigin::Service { name, port } => match world.endpoints.get(name) {
-                Some(endpoints) => {
-                    EndpointsSource::Service { endpoints: Shared::new(endpoints), port: port.clone() }
-                }
+                Some(endpoints) => EndpointsSource::Service {
+                    endpoints: Shared::new(endpoints),
+                    port: port.clone(),
+                },
                 None => EndpointsSource::Nowhere,
             },
             EndpointsOrigin::Entry { entry, host, port } => match &entry.spec.workload_selector {
-                Some(selector) => {
-                    EndpointsSource::Selected { endpoints: selected(world, entry, selector, *port) }
-                }
-                None => EndpointsSource::Entry { entry: Shared::new(entry), host: host.clone(), port: *port },
+                Some(selector) => EndpointsSource::Selected {
+                    endpoints: selected(world, entry, selector, *port),
+                },
+                None => EndpointsSource::Entry {
+                    entry: Shared::new(entry),
+                    host: host.clone(),
+                    port: *port,
+                },
             },
-            EndpointsOrigin::Name { host, port } => EndpointsSource::Name { host: host.clone(), port: *port },
+            EndpointsOrigin::Name { host, port } => EndpointsSource::Name {
+                host: host.clone(),
+                port: *port,
+            },
         };
         EndpointsInputs {
             cluster: self.cluster.clone(),
@@ -69,11 +87,15 @@ fn selected(
     number: u16,
 ) -> Vec<Endpoint> {
     let port = entry.spec.ports.iter().find(|port| port.number == u32::from(number));
-    let target = port.and_then(|port| port.target_port).and_then(|target| u16::try_from(target).ok());
-    let pods = world.pods.values().filter(|pod| {
-        pod.namespace == entry.meta.namespace && !selector.is_empty() && selects(selector, &pod.labels)
-    });
-    pods.filter_map(|pod| endpoint_of(pod, target.unwrap_or(number))).collect()
+    let target = port
+        .and_then(|port| port.target_port)
+        .and_then(|target| u16::try_from(target).ok());
+    let pods = world
+        .pods
+        .values()
+        .filter(|pod| pod.namespace == entry.meta.namespace && !selector.is_empty() && selects(selector, &pod.labels));
+    pods.filter_map(|pod| endpoint_of(pod, target.unwrap_or(number)))
+        .collect()
 }
 
 fn endpoint_of(pod: &Pod, port: u16) -> Option<Endpoint> {
@@ -111,14 +133,24 @@ pub(super) fn clusters(context: &Context<'_>) -> Clusters {
         }
     }
     let mesh = facts(context);
-    all.add(plain(names::BLACK_HOLE_CLUSTER, ClusterKind::BlackHole, TrafficPolicy::default(), mesh.clone()));
+    all.add(plain(
+        names::BLACK_HOLE_CLUSTER,
+        ClusterKind::BlackHole,
+        TrafficPolicy::default(),
+        mesh.clone(),
+    ));
     if context.scope.node_type == NodeType::Sidecar {
         // Nobody's rule speaks about it; only the mesh limits it.
         let policy = TrafficPolicy {
             connection_pool: context.world.mesh.default_traffic_policy.connection_pool.clone(),
             ..Default::default()
         };
-        all.add(plain(names::PASSTHROUGH_CLUSTER, ClusterKind::OriginalDestination, policy, mesh));
+        all.add(plain(
+            names::PASSTHROUGH_CLUSTER,
+            ClusterKind::OriginalDestination,
+            policy,
+            mesh,
+        ));
     }
     all
 }
@@ -144,9 +176,10 @@ impl Clusters {
             origin: origin(host, port),
             labels: declared.map(|subset| subset.labels.clone()).unwrap_or_default(),
             // In panic mode endpoints are used whatever their health; those that are not ready must not be.
-            ready_only: policy.outlier_detection.as_ref().is_some_and(|detection| {
-                detection.min_health_percent.is_some_and(|percent| percent > 0)
-            }),
+            ready_only: policy
+                .outlier_detection
+                .as_ref()
+                .is_some_and(|detection| detection.min_health_percent.is_some_and(|percent| percent > 0)),
             cluster_id: context.scope.cluster_id.clone(),
         };
         let kind = kind(host, &policy, context, &plan);
@@ -172,7 +205,10 @@ impl Clusters {
 }
 
 fn is_as_dialled(policy: &TrafficPolicy) -> bool {
-    policy.load_balancer.as_ref().is_some_and(|balancer| balancer.policy == LbPolicy::Passthrough)
+    policy
+        .load_balancer
+        .as_ref()
+        .is_some_and(|balancer| balancer.policy == LbPolicy::Passthrough)
 }
 
 fn origin(host: &Host, port: &Port) -> EndpointsOrigin {
@@ -183,7 +219,10 @@ fn origin(host: &Host, port: &Port) -> EndpointsOrigin {
             port: port.number,
         },
         Source::Service(service) => match &service.external_name {
-            Some(target) => EndpointsOrigin::Name { host: target.clone(), port: port.number },
+            Some(target) => EndpointsOrigin::Name {
+                host: target.clone(),
+                port: port.number,
+            },
             None => EndpointsOrigin::Service {
                 name: NamespacedName::new(&service.namespace, &service.name),
                 port: port.name.clone(),
@@ -196,7 +235,10 @@ fn kind(host: &Host, policy: &TrafficPolicy, context: &Context<'_>, plan: &Endpo
     if is_as_dialled(policy) {
         return ClusterKind::OriginalDestination;
     }
-    let dns = |first_record| ClusterKind::Dns { endpoints: plan.inputs(context.world), first_record };
+    let dns = |first_record| ClusterKind::Dns {
+        endpoints: plan.inputs(context.world),
+        first_record,
+    };
     match host.resolution() {
         Some(Resolution::Dns) => dns(false),
         Some(Resolution::DnsRoundRobin) => dns(true),
@@ -210,7 +252,15 @@ fn kind(host: &Host, policy: &TrafficPolicy, context: &Context<'_>, plan: &Endpo
 }
 
 fn plain(name: &str, kind: ClusterKind, policy: TrafficPolicy, mesh: MeshFacts) -> ClusterInputs {
-    ClusterInputs { name: name.to_owned(), kind, host: None, subset: None, policy, rule: None, mesh }
+    ClusterInputs {
+        name: name.to_owned(),
+        kind,
+        host: None,
+        subset: None,
+        policy,
+        rule: None,
+        mesh,
+    }
 }
 
 fn facts(context: &Context<'_>) -> MeshFacts {

@@ -51,7 +51,12 @@ impl<'a> Context<'a> {
 
     /// The DestinationRule that shapes a host for this client.
     pub(super) fn rule_of(&self, host: &Host) -> Option<Arc<MergedRule>> {
-        self.rules.find(&host.name, &host.namespace, &self.scope.namespace, Some(&self.scope.labels))
+        self.rules.find(
+            &host.name,
+            &host.namespace,
+            &self.scope.namespace,
+            Some(&self.scope.labels),
+        )
     }
 
     /// The policy of one port and subset of a host, whole.
@@ -110,6 +115,13 @@ pub(super) struct Note<'a> {
 /// The object that a merged rule is known by: the first, its generation standing for all.
 pub(super) fn provenance_of(rule: &MergedRule) -> Option<Provenance> {
     let first = rule.sources.first()?;
-    let generations: Vec<_> = rule.sources.iter().map(|source| source.meta.generation.to_string()).collect();
-    Some(Provenance { generation: generations.join("+"), ..Provenance::of("DestinationRule", &first.meta) })
+    let generations: Vec<_> = rule
+        .sources
+        .iter()
+        .map(|source| source.meta.generation.to_string())
+        .collect();
+    Some(Provenance {
+        generation: generations.join("+"),
+        ..Provenance::of("DestinationRule", &first.meta)
+    })
 }

@@ -1,10 +1,10 @@
 //! Destinations of rules → clusters.
 
+use weft_policies::Object;
 use weft_policies::kind::destination::Destination;
 use weft_policies::kind::destination_rule::LbPolicy;
 use weft_policies::kind::virtual_service::VirtualService;
 use weft_policies::precedence::expand_host;
-use weft_policies::Object;
 
 use super::codes;
 use super::context::{Context, Note};
@@ -21,7 +21,11 @@ pub(super) fn target(
     listener_port: u16,
     path: &str,
 ) -> TargetInputs {
-    let written = expand_host(&destination.host, &policy.meta.namespace, &context.world.mesh.cluster_domain);
+    let written = expand_host(
+        &destination.host,
+        &policy.meta.namespace,
+        &context.world.mesh.cluster_domain,
+    );
     let found = find(context, &written);
     let host = found.map_or(written.as_str(), |host| host.name.as_str());
     let port = port(destination, found, listener_port);
@@ -38,7 +42,10 @@ pub(super) fn target(
         }),
         None => hash = found.and_then(|host| hash_key(context, host, port, subset)),
     }
-    TargetInputs { cluster: names::outbound_cluster(port, subset.unwrap_or_default(), host), hash }
+    TargetInputs {
+        cluster: names::outbound_cluster(port, subset.unwrap_or_default(), host),
+        hash,
+    }
 }
 
 /// What requests to a host of its own port are given.
@@ -52,7 +59,11 @@ pub(super) fn own_target(context: &Context<'_>, host: &Host, port: u16) -> Targe
 /// The host; where that is another name for a known one, the known one.
 fn find<'c>(context: &'c Context<'_>, name: &str) -> Option<&'c Host> {
     let host = context.registry.get(name)?;
-    Some(host.alias_of().and_then(|real| context.registry.get(&real.to_ascii_lowercase())).unwrap_or(host))
+    Some(
+        host.alias_of()
+            .and_then(|real| context.registry.get(&real.to_ascii_lowercase()))
+            .unwrap_or(host),
+    )
 }
 
 /// The port stated, else the only one of the host, else that of the listener.
@@ -63,7 +74,10 @@ fn port(destination: &Destination, host: Option<&Host>, listener_port: u16) -> u
         return u16::try_from(number).unwrap_or_default();
     }
     if let Some(name) = &destination.port_name {
-        return ports.iter().find(|port| port.name == *name).map_or(listener_port, |port| port.number);
+        return ports
+            .iter()
+            .find(|port| port.name == *name)
+            .map_or(listener_port, |port| port.number);
     }
     match ports {
         [only] => only.number,
@@ -73,15 +87,18 @@ fn port(destination: &Destination, host: Option<&Host>, listener_port: u16) -> u
 
 fn unresolved(context: &Context<'_>, destination: &Destination, host: Option<&Host>, port: u16) -> Option<String> {
     let Some(host) = host else {
-        return Some(format!("host {} is no Service or ServiceEntry that is visible here", destination.host));
+        return Some(format!(
+            "host {} is no Service or ServiceEntry that is visible here",
+            destination.host
+        ));
     };
     if host.port(port).is_none() {
         return Some(format!("{} has no port {port}", host.name));
     }
     let subset = destination.subset.as_deref()?;
-    let declared = context.rule_of(host).is_some_and(|rule| {
-        rule.spec.subsets.iter().any(|declared| declared.name == subset)
-    });
+    let declared = context
+        .rule_of(host)
+        .is_some_and(|rule| rule.spec.subsets.iter().any(|declared| declared.name == subset));
     (!declared).then(|| format!("no DestinationRule for {} declares subset {subset}", host.name))
 }
 

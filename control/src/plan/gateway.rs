@@ -11,9 +11,7 @@ use weft_policies::labels::selects;
 use weft_policies::precedence::{expand_host, subset_of};
 
 use super::context::{Context, Note};
-use super::inputs::{
-    ListenerInputs, ListenerKind, Provenance, RouteInputs, RouteTableInputs, VirtualHostInputs,
-};
+use super::inputs::{ListenerInputs, ListenerKind, Provenance, RouteInputs, RouteTableInputs, VirtualHostInputs};
 use super::rules::{self, Binding};
 use super::{Plan, codes, names};
 use crate::world::{TargetPort, World};
@@ -46,8 +44,14 @@ pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
                 name,
                 address,
                 port,
-                kind: ListenerKind::Gateway { routes },
-                provenance: servers.iter().map(|bound| Provenance::of("Gateway", &bound.gateway.meta)).collect(),
+                kind: ListenerKind::Gateway {
+                    routes,
+                    trusted_proxies: mesh.default_config.num_trusted_proxies,
+                },
+                provenance: servers
+                    .iter()
+                    .map(|bound| Provenance::of("Gateway", &bound.gateway.meta))
+                    .collect(),
                 path_normalization: mesh.path_normalization,
                 detection_timeout: mesh.protocol_detection_timeout,
             },
@@ -60,11 +64,21 @@ fn ports<'c>(context: &'c Context<'_>) -> BTreeMap<(IpAddr, u16), Vec<Bound<'c>>
     let mut taken: BTreeMap<(IpAddr, u16), bool> = BTreeMap::new();
     let mut ports: BTreeMap<(IpAddr, u16), Vec<Bound<'c>>> = BTreeMap::new();
     let scope = context.scope;
-    let gateways = context.world.gateways.iter().filter(|gateway| selects(&gateway.spec.selector, &scope.labels));
+    let gateways = context
+        .world
+        .gateways
+        .iter()
+        .filter(|gateway| selects(&gateway.spec.selector, &scope.labels));
     for gateway in gateways {
         for (index, server) in gateway.spec.servers.iter().enumerate() {
-            let bound = Bound { gateway, server, number: u16::try_from(server.port.number).unwrap_or_default() };
-            let Some(address) = bound.address(context, index) else { continue };
+            let bound = Bound {
+                gateway,
+                server,
+                number: u16::try_from(server.port.number).unwrap_or_default(),
+            };
+            let Some(address) = bound.address(context, index) else {
+                continue;
+            };
             for port in target_ports(context, bound.number) {
                 let plain = bound.is_plain_http();
                 let first = *taken.entry((address, port)).or_insert(plain);
@@ -73,7 +87,11 @@ fn ports<'c>(context: &'c Context<'_>) -> BTreeMap<(IpAddr, u16), Vec<Bound<'c>>
                 } else if port < UNPRIVILEGED && !scope.privileged_ports {
                     bound.not_bindable(context, index, port);
                 } else {
-                    let server = Bound { gateway, server, number: bound.number };
+                    let server = Bound {
+                        gateway,
+                        server,
+                        number: bound.number,
+                    };
                     ports.entry((address, port)).or_default().push(server);
                 }
             }
@@ -104,8 +122,14 @@ fn target_ports(context: &Context<'_>, number: u16) -> Vec<u16> {
 
 fn container_port(world: &World, context: &Context<'_>, name: &str) -> Option<u16> {
     let scope = context.scope;
-    let pod = world.pods.values().find(|pod| pod.namespace == scope.namespace && pod.name == scope.name)?;
-    pod.container_ports.iter().find(|port| port.name == name).map(|port| port.number)
+    let pod = world
+        .pods
+        .values()
+        .find(|pod| pod.namespace == scope.namespace && pod.name == scope.name)?;
+    pod.container_ports
+        .iter()
+        .find(|port| port.name == name)
+        .map(|port| port.number)
 }
 
 impl Bound<'_> {
@@ -115,7 +139,12 @@ impl Bound<'_> {
         };
         let address = bind.parse().ok();
         if address.is_none() {
-            self.note(context, codes::NO_EFFECT, format!("spec.servers[{index}].bind"), "only an IP address can be bound here; the server is left out");
+            self.note(
+                context,
+                codes::NO_EFFECT,
+                format!("spec.servers[{index}].bind"),
+                "only an IP address can be bound here; the server is left out",
+            );
         }
         address
     }
@@ -135,13 +164,21 @@ impl Bound<'_> {
             let problem = format!("port {port} is taken by a server of another protocol that comes first");
             return self.note(context, codes::PORT_CONFLICT, path, &problem);
         }
-        let problem = format!("servers of protocol {} are not served yet; this one is left out", self.server.port.protocol);
+        let problem = format!(
+            "servers of protocol {} are not served yet; this one is left out",
+            self.server.port.protocol
+        );
         self.note(context, codes::NO_EFFECT, path, &problem);
     }
 
     fn not_bindable(&self, context: &Context<'_>, index: usize, port: u16) {
         let problem = format!("port {port} needs rights that this gateway does not have");
-        self.note(context, codes::PRIVILEGED_PORT, format!("spec.servers[{index}].port.number"), &problem);
+        self.note(
+            context,
+            codes::PRIVILEGED_PORT,
+            format!("spec.servers[{index}].port.number"),
+            &problem,
+        );
     }
 
     fn note(&self, context: &Context<'_>, code: &'static str, path: String, problem: &str) {
@@ -157,7 +194,10 @@ impl Bound<'_> {
 
     fn binding(&self) -> Binding {
         let meta = &self.gateway.meta;
-        Binding::Gateway { namespace: meta.namespace.clone(), name: meta.name.clone() }
+        Binding::Gateway {
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+        }
     }
 
     /// The domains that a VirtualService gets on this server: of two overlapping names the narrower.

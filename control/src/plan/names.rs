@@ -40,7 +40,10 @@ mod tests {
 
     #[test]
     fn names_are_those_that_istio_gives() {
-        assert_eq!(outbound_cluster(9080, "v1", "a.b.svc.cluster.local"), "outbound|9080|v1|a.b.svc.cluster.local");
+        assert_eq!(
+            outbound_cluster(9080, "v1", "a.b.svc.cluster.local"),
+            "outbound|9080|v1|a.b.svc.cluster.local"
+        );
         assert_eq!(outbound_cluster(80, "", "a.test"), "outbound|80||a.test");
         assert_eq!(listener(Ipv4Addr::UNSPECIFIED.into(), 9080), "0.0.0.0_9080");
         assert_eq!(gateway_routes(8080), "http.8080");

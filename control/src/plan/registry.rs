@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use weft_policies::Object;
 use weft_policies::kind::protocol::Protocol;
 use weft_policies::kind::service_entry::{Resolution, ServiceEntry};
 use weft_policies::precedence::exported_to;
-use weft_policies::Object;
 
 use super::inputs::Provenance;
-use crate::world::{NamespacedName, Service, World};
+use crate::world::{Service, World};
 
 /// The hosts visible to one namespace, by full name in lower case. Of several objects that declare a host the client's
 /// own namespace wins, then a Service, then the oldest (Istio: `sidecar.go: pickBestVisibleNamespace`).
@@ -119,13 +119,22 @@ impl Host {
 
     fn of_entry(entry: &Arc<Object<ServiceEntry>>, host: &str) -> Self {
         let ports = entry.spec.ports.iter().filter_map(|port| {
-            Some(Port { name: port.name.clone(), number: u16::try_from(port.number).ok()?, protocol: port.protocol })
+            Some(Port {
+                name: port.name.clone(),
+                number: u16::try_from(port.number).ok()?,
+                protocol: port.protocol,
+            })
         });
         Self {
             name: host.to_ascii_lowercase(),
             namespace: entry.meta.namespace.clone(),
             // Whole networks are matched by address elsewhere; they are no authorities.
-            addresses: entry.spec.addresses.iter().filter_map(|address| address.parse().ok()).collect(),
+            addresses: entry
+                .spec
+                .addresses
+                .iter()
+                .filter_map(|address| address.parse().ok())
+                .collect(),
             ports: ports.filter(|port| port.protocol != Protocol::Udp).collect(),
             source: Source::Entry(Arc::clone(entry)),
         }
@@ -134,11 +143,6 @@ impl Host {
     /// The port of this number.
     pub(super) fn port(&self, number: u16) -> Option<&Port> {
         self.ports.iter().find(|port| port.number == number)
-    }
-
-    /// Whether clients resolve it to the addresses of its endpoints.
-    pub(super) fn is_headless(&self) -> bool {
-        matches!(&self.source, Source::Service(service) if service.headless)
     }
 
     /// The name that it is another name for.
@@ -154,14 +158,6 @@ impl Host {
         match &self.source {
             Source::Service(_) => None,
             Source::Entry(entry) => Some(entry.spec.resolution),
-        }
-    }
-
-    /// Key of its Service.
-    pub(super) fn service(&self) -> Option<(NamespacedName, &Arc<Service>)> {
-        match &self.source {
-            Source::Service(service) => Some((NamespacedName::new(&service.namespace, &service.name), service)),
-            Source::Entry(_) => None,
         }
     }
 
@@ -189,7 +185,10 @@ impl Host {
     pub(super) fn authorities(&self, namespace: &str) -> Vec<String> {
         let mut names = vec![self.name.clone()];
         if let Source::Service(service) = &self.source {
-            let (name, own) = (service.name.to_ascii_lowercase(), service.namespace.to_ascii_lowercase());
+            let (name, own) = (
+                service.name.to_ascii_lowercase(),
+                service.namespace.to_ascii_lowercase(),
+            );
             names.push(format!("{}.", self.name));
             names.push(format!("{name}.{own}.svc"));
             names.push(format!("{name}.{own}"));

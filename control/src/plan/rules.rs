@@ -18,10 +18,7 @@ pub(super) enum Binding {
     /// As a sidecar of the mesh.
     Mesh,
     /// Through a Gateway object.
-    Gateway {
-        namespace: String,
-        name: String,
-    },
+    Gateway { namespace: String, name: String },
 }
 
 impl Binding {
@@ -62,7 +59,9 @@ pub(super) fn routes(
             vec![None]
         } else {
             let all = rule.matches.iter().enumerate();
-            all.filter(|(_, matched)| applying(matched)).map(|(index, _)| Some(index)).collect()
+            all.filter(|(_, matched)| applying(matched))
+                .map(|(index, _)| Some(index))
+                .collect()
         };
         if matched.is_empty() {
             continue;
@@ -89,7 +88,9 @@ pub(super) fn routes(
 /// Whether a route takes every request.
 pub(super) fn is_catch_all(route: &RouteInputs) -> bool {
     match route {
-        RouteInputs::Rule(rule) => rule.matched.is_none_or(|index| takes_everything(&rule.rule().matches[index])),
+        RouteInputs::Rule(rule) => rule
+            .matched
+            .is_none_or(|index| takes_everything(&rule.rule().matches[index])),
         RouteInputs::Host { .. } | RouteInputs::Passthrough | RouteInputs::Blocked => true,
     }
 }
@@ -106,11 +107,17 @@ fn applies(
         return false;
     }
     if !matched.gateways.is_empty() {
-        return matched.gateways.iter().any(|gateway| binding.is(gateway, &policy.meta.namespace));
+        return matched
+            .gateways
+            .iter()
+            .any(|gateway| binding.is(gateway, &policy.meta.namespace));
     }
     let scope = context.scope;
     selects(&matched.source_labels, &scope.labels)
-        && matched.source_namespace.as_ref().is_none_or(|namespace| *namespace == scope.namespace)
+        && matched
+            .source_namespace
+            .as_ref()
+            .is_none_or(|namespace| *namespace == scope.namespace)
 }
 
 /// Prefix `/` or regex `.*` and no other condition on the request (Istio: `route.go: IsCatchAllRoute`).
@@ -122,7 +129,9 @@ fn takes_everything(matched: &HttpMatch) -> bool {
         Some(StringMatch::Exact(_)) => false,
     };
     any_path
-        && [&matched.method, &matched.authority, &matched.scheme].into_iter().all(Option::is_none)
+        && [&matched.method, &matched.authority, &matched.scheme]
+            .into_iter()
+            .all(Option::is_none)
         && matched.headers.is_empty()
         && matched.without_headers.is_empty()
         && matched.query_params.is_empty()
@@ -135,7 +144,9 @@ fn targets(
     rule: &HttpRoute,
     port: u16,
 ) -> Vec<TargetInputs> {
-    let HttpAction::Route(destinations) = &rule.action else { return Vec::new() };
+    let HttpAction::Route(destinations) = &rule.action else {
+        return Vec::new();
+    };
     let target = |(nth, entry): (usize, &weft_policies::kind::virtual_service::HttpRouteDestination)| {
         let path = format!("spec.http[{index}].route[{nth}].destination");
         destination::target(context, policy, &entry.destination, port, &path)

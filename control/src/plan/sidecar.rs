@@ -38,12 +38,26 @@ pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
             let table = virtual_hosts::table(context, &owners, port);
             plan.routes.insert(table.name.clone(), table);
         }
-        listen(context, plan, Ipv4Addr::UNSPECIFIED.into(), port, wildcard_kind(context, port, used), Vec::new());
+        listen(
+            context,
+            plan,
+            Ipv4Addr::UNSPECIFIED.into(),
+            port,
+            wildcard_kind(context, port, used),
+            Vec::new(),
+        );
     }
     let port = context.world.mesh.proxy_listen_port;
     let capture = ListenerInputs {
         name: names::VIRTUAL_OUTBOUND.to_owned(),
-        ..listener(context, Ipv4Addr::UNSPECIFIED.into(), port, ListenerKind::VirtualOutbound { unknown: unknown(context) })
+        ..listener(
+            context,
+            Ipv4Addr::UNSPECIFIED.into(),
+            port,
+            ListenerKind::VirtualOutbound {
+                unknown: unknown(context),
+            },
+        )
     };
     plan.listeners.insert(capture.name.clone(), capture);
 }
@@ -73,21 +87,44 @@ fn one_port(
         let table = virtual_hosts::table_of(context, owners, host, port.number);
         let routes = table.name.clone();
         plan.routes.insert(routes.clone(), table);
-        ListenerKind::Detect { routes, cluster: Some(cluster), unknown: unknown(context) }
+        ListenerKind::Detect {
+            routes,
+            cluster: Some(cluster),
+            unknown: unknown(context),
+        }
     } else {
         ListenerKind::Tcp { cluster }
     };
     for address in &host.addresses {
-        listen(context, plan, *address, port.number, kind.clone(), vec![host.provenance()]);
+        listen(
+            context,
+            plan,
+            *address,
+            port.number,
+            kind.clone(),
+            vec![host.provenance()],
+        );
     }
 }
 
 fn wildcard_kind(context: &Context<'_>, port: u16, used: Wildcard) -> ListenerKind {
     let routes = port.to_string();
     match used {
-        Wildcard { http: true, detect: false, tcp: None } => ListenerKind::Http { routes },
-        Wildcard { http: false, detect: false, tcp: Some(cluster) } => ListenerKind::Tcp { cluster },
-        Wildcard { tcp, .. } => ListenerKind::Detect { routes, cluster: tcp, unknown: unknown(context) },
+        Wildcard {
+            http: true,
+            detect: false,
+            tcp: None,
+        } => ListenerKind::Http { routes },
+        Wildcard {
+            http: false,
+            detect: false,
+            tcp: Some(cluster),
+        } => ListenerKind::Tcp { cluster },
+        Wildcard { tcp, .. } => ListenerKind::Detect {
+            routes,
+            cluster: tcp,
+            unknown: unknown(context),
+        },
     }
 }
 
@@ -99,7 +136,10 @@ fn listen(
     kind: ListenerKind,
     provenance: Vec<Provenance>,
 ) {
-    let inputs = ListenerInputs { provenance, ..listener(context, address, port, kind) };
+    let inputs = ListenerInputs {
+        provenance,
+        ..listener(context, address, port, kind)
+    };
     // Two hosts of one address and port: the first keeps it.
     plan.listeners.entry(inputs.name.clone()).or_insert(inputs);
 }
@@ -128,20 +168,28 @@ fn unknown(context: &Context<'_>) -> Unknown {
 fn not_yet(context: &Context<'_>) {
     let (scope, mesh) = (context.scope, &context.world.mesh);
     for sidecar in context.world.sidecars.iter() {
-        let meant = sidecar.spec.workload_selector.as_ref().is_none_or(|selector| selects(selector, &scope.labels));
+        let meant = sidecar
+            .spec
+            .workload_selector
+            .as_ref()
+            .is_none_or(|selector| selects(selector, &scope.labels));
         if meant && [&scope.namespace, &mesh.root_namespace].contains(&&sidecar.meta.namespace) {
             context.note(Note {
                 code: codes::NO_EFFECT,
                 kind: "Sidecar",
                 meta: &sidecar.meta,
                 path: "spec".to_owned(),
-                problem: "Sidecar objects are not acted upon yet; the proxy keeps the default of its namespace".to_owned(),
+                problem: "Sidecar objects are not acted upon yet; the proxy keeps the default of its namespace"
+                    .to_owned(),
                 fix: String::new(),
             });
         }
     }
     for policy in &context.virtual_services {
-        let parts = [("spec.tcp", policy.spec.tcp.is_empty()), ("spec.tls", policy.spec.tls.is_empty())];
+        let parts = [
+            ("spec.tcp", policy.spec.tcp.is_empty()),
+            ("spec.tls", policy.spec.tls.is_empty()),
+        ];
         for (path, _) in parts.into_iter().filter(|(_, is_empty)| !is_empty) {
             context.note(Note {
                 code: codes::NO_EFFECT,

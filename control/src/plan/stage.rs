@@ -31,7 +31,10 @@ pub struct Plan {
 impl Plan {
     /// The endpoints of every cluster that asks for them, as the world has them now.
     pub fn endpoints(&self, world: &World) -> BTreeMap<String, EndpointsInputs> {
-        self.endpoints.iter().map(|(name, plan)| (name.clone(), plan.inputs(world))).collect()
+        self.endpoints
+            .iter()
+            .map(|(name, plan)| (name.clone(), plan.inputs(world)))
+            .collect()
     }
 }
 

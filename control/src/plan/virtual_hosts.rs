@@ -20,7 +20,7 @@ const PORT_OF_UNKNOWN_HOSTS: u16 = 80;
 /// A VirtualService of the mesh and the hosts that it owns. Two for one host are not merged: the first owns it.
 pub(super) struct Owner {
     pub(super) policy: Arc<Object<VirtualService>>,
-    /// Known hosts, by name.
+    /// Known hosts, sorted by name.
     pub(super) known: Vec<String>,
     /// Hosts that are in no registry.
     unknown: Vec<String>,
@@ -31,7 +31,11 @@ pub(super) fn owners(context: &Context<'_>) -> Vec<Owner> {
     let mut claims: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut owners: Vec<Owner> = Vec::new();
     let mut unknown_taken: HashSet<String> = HashSet::new();
-    for policy in context.virtual_services.iter().filter(|policy| Binding::Mesh.admits(policy)) {
+    for policy in context
+        .virtual_services
+        .iter()
+        .filter(|policy| Binding::Mesh.admits(policy))
+    {
         let at = owners.len();
         let mut unknown = Vec::new();
         for written in &policy.spec.hosts {
@@ -47,7 +51,11 @@ pub(super) fn owners(context: &Context<'_>) -> Vec<Owner> {
                 }
             }
         }
-        owners.push(Owner { policy: Arc::clone(policy), known: Vec::new(), unknown });
+        owners.push(Owner {
+            policy: Arc::clone(policy),
+            known: Vec::new(),
+            unknown,
+        });
     }
     for (known, (_, at)) in claims {
         owners[at].known.push(known);
@@ -58,9 +66,19 @@ pub(super) fn owners(context: &Context<'_>) -> Vec<Owner> {
 /// The known hosts that a host of a VirtualService covers.
 fn covered<'c>(context: &'c Context<'_>, host: &str) -> Vec<&'c str> {
     if !is_wildcard(host) {
-        return context.registry.get(host).map(|host| host.name.as_str()).into_iter().collect();
+        return context
+            .registry
+            .get(host)
+            .map(|host| host.name.as_str())
+            .into_iter()
+            .collect();
     }
-    context.registry.iter().map(|known| known.name.as_str()).filter(|known| subset_of(known, host)).collect()
+    context
+        .registry
+        .iter()
+        .map(|known| known.name.as_str())
+        .filter(|known| subset_of(known, host))
+        .collect()
 }
 
 /// The route table of all HTTP hosts on a port number.
@@ -69,11 +87,17 @@ pub(super) fn table(context: &Context<'_>, owners: &[Owner], port: u16) -> Route
     let mut owned: BTreeSet<&str> = BTreeSet::new();
     let on_port = |name: &str| {
         let host = context.registry.get(name)?;
-        host.port(port).is_some_and(super::registry::Port::may_be_http).then_some(host)
+        host.port(port)
+            .is_some_and(super::registry::Port::may_be_http)
+            .then_some(host)
     };
     for owner in owners {
         let known: Vec<&Host> = owner.known.iter().filter_map(|name| on_port(name)).collect();
-        let serves_unknown = if has_http_port(context, owner) { !known.is_empty() } else { port == PORT_OF_UNKNOWN_HOSTS };
+        let serves_unknown = if has_http_port(context, owner) {
+            !known.is_empty()
+        } else {
+            port == PORT_OF_UNKNOWN_HOSTS
+        };
         if known.is_empty() && !(serves_unknown && !owner.unknown.is_empty()) {
             continue;
         }
@@ -86,10 +110,19 @@ pub(super) fn table(context: &Context<'_>, owners: &[Owner], port: u16) -> Route
         }
         for host in known {
             owned.insert(&host.name);
-            hosts.push(virtual_host(&host.name, host.authorities(&context.scope.namespace), port, routes.clone()));
+            hosts.push(virtual_host(
+                &host.name,
+                host.authorities(&context.scope.namespace),
+                port,
+                routes.clone(),
+            ));
         }
     }
-    for host in context.registry.iter().filter(|host| !owned.contains(host.name.as_str())) {
+    for host in context
+        .registry
+        .iter()
+        .filter(|host| !owned.contains(host.name.as_str()))
+    {
         if let Some(host) = on_port(&host.name) {
             hosts.push(unruled(context, host, port));
         }
@@ -102,11 +135,18 @@ pub(super) fn table(context: &Context<'_>, owners: &[Owner], port: u16) -> Route
 
 /// The route table of one host's port whose protocol is found out: it serves whatever authority is asked for.
 pub(super) fn table_of(context: &Context<'_>, owners: &[Owner], host: &Host, port: u16) -> RouteTableInputs {
-    let owner = owners.iter().find(|owner| owner.known.contains(&host.name));
-    let routes = owner.map(|owner| rules::routes(context, &owner.policy, port, &Binding::Mesh)).unwrap_or_default();
+    let owner = owners
+        .iter()
+        .find(|owner| owner.known.binary_search(&host.name).is_ok());
+    let routes = owner
+        .map(|owner| rules::routes(context, &owner.policy, port, &Binding::Mesh))
+        .unwrap_or_default();
     let everybody = vec!["*".to_owned()];
     let virtual_host = if routes.is_empty() {
-        VirtualHostInputs { domains: everybody, ..unruled(context, host, port) }
+        VirtualHostInputs {
+            domains: everybody,
+            ..unruled(context, host, port)
+        }
     } else {
         virtual_host(&host.name, everybody, port, routes)
     };
@@ -115,15 +155,26 @@ pub(super) fn table_of(context: &Context<'_>, owners: &[Owner], host: &Host, por
 
 fn has_http_port(context: &Context<'_>, owner: &Owner) -> bool {
     let known = owner.known.iter().filter_map(|name| context.registry.get(name));
-    known.flat_map(|host| &host.ports).any(super::registry::Port::may_be_http)
+    known
+        .flat_map(|host| &host.ports)
+        .any(super::registry::Port::may_be_http)
 }
 
 fn finish(context: &Context<'_>, name: String, virtual_hosts: Vec<VirtualHostInputs>) -> RouteTableInputs {
-    RouteTableInputs { name, virtual_hosts, default_retries: context.world.mesh.default_http_retry_policy.clone() }
+    RouteTableInputs {
+        name,
+        virtual_hosts,
+        default_retries: context.world.mesh.default_http_retry_policy.clone(),
+    }
 }
 
 fn virtual_host(name: &str, domains: Vec<String>, port: u16, routes: Vec<RouteInputs>) -> VirtualHostInputs {
-    VirtualHostInputs { name: names::virtual_host(name, port), domains, https_redirect: false, routes }
+    VirtualHostInputs {
+        name: names::virtual_host(name, port),
+        domains,
+        https_redirect: false,
+        routes,
+    }
 }
 
 /// A host that no VirtualService speaks about.
@@ -132,7 +183,12 @@ fn unruled(context: &Context<'_>, host: &Host, port: u16) -> VirtualHostInputs {
         target: destination::own_target(context, host, port),
         provenance: host.provenance(),
     };
-    virtual_host(&host.name, host.authorities(&context.scope.namespace), port, vec![route])
+    virtual_host(
+        &host.name,
+        host.authorities(&context.scope.namespace),
+        port,
+        vec![route],
+    )
 }
 
 /// Hosts that nobody has declared.

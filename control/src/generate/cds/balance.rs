@@ -4,11 +4,11 @@ use weft_policies::defaults;
 use weft_policies::kind::destination_rule::{HashAlgorithm, LbPolicy, LoadBalancer, Warmup};
 use weft_xds::pb;
 
+use crate::generate::wire;
 use pb::cluster::cluster::{
     LbConfig, LbPolicy as Pick, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
     SlowStartConfig,
 };
-use crate::generate::wire;
 
 /// Sets policy and parameters; LEAST_REQUEST where nobody asks for another.
 pub(super) fn apply(cluster: &mut pb::cluster::Cluster, balancer: Option<&LoadBalancer>) {
@@ -28,7 +28,9 @@ pub(super) fn apply(cluster: &mut pb::cluster::Cluster, balancer: Option<&LoadBa
         LbPolicy::RoundRobin => (
             Pick::RoundRobin,
             slow_start.map(|slow_start| {
-                LbConfig::RoundRobinLbConfig(RoundRobinLbConfig { slow_start_config: Some(slow_start) })
+                LbConfig::RoundRobinLbConfig(RoundRobinLbConfig {
+                    slow_start_config: Some(slow_start),
+                })
             }),
         ),
         LbPolicy::Random => (Pick::Random, None),
@@ -44,7 +46,9 @@ pub(super) fn apply(cluster: &mut pb::cluster::Cluster, balancer: Option<&LoadBa
             ),
             HashAlgorithm::Maglev { table_size } => (
                 Pick::Maglev,
-                Some(LbConfig::MaglevLbConfig(MaglevLbConfig { table_size: table_size.map(size) })),
+                Some(LbConfig::MaglevLbConfig(MaglevLbConfig {
+                    table_size: table_size.map(size),
+                })),
             ),
         },
     };
@@ -53,7 +57,9 @@ pub(super) fn apply(cluster: &mut pb::cluster::Cluster, balancer: Option<&LoadBa
 }
 
 fn slow_start(warmup: &Warmup) -> SlowStartConfig {
-    let minimum = warmup.minimum_percent.map_or(defaults::WARMUP_MINIMUM_PERCENT.into(), |percent| percent.percent());
+    let minimum = warmup
+        .minimum_percent
+        .map_or(defaults::WARMUP_MINIMUM_PERCENT.into(), |percent| percent.percent());
     SlowStartConfig {
         slow_start_window: Some(wire::duration(warmup.duration)),
         aggression: warmup.aggression.map(|aggression| pb::core::RuntimeDouble {

@@ -40,7 +40,11 @@ fn message(inputs: &ClusterInputs) -> pb::cluster::Cluster {
 
 /// Says where endpoints come from. Balancing by `PASSTHROUGH` overrides what the host declares.
 fn discover(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
-    let as_dialled = inputs.policy.load_balancer.as_ref().is_some_and(|lb| lb.policy == LbPolicy::Passthrough);
+    let as_dialled = inputs
+        .policy
+        .load_balancer
+        .as_ref()
+        .is_some_and(|lb| lb.policy == LbPolicy::Passthrough);
     let kind = match &inputs.kind {
         ClusterKind::BlackHole => DiscoveryType::Static,
         ClusterKind::OriginalDestination => DiscoveryType::OriginalDst,
@@ -52,10 +56,25 @@ fn discover(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
             });
             DiscoveryType::Eds
         }
-        ClusterKind::Dns { endpoints, first_record } => {
-            cluster.load_assignment = Some(eds::assignment(endpoints));
+        ClusterKind::Dns {
+            endpoints,
+            first_record,
+        } => {
+            let assignment = eds::assignment(endpoints);
+            // Envoy refuses to take the first record of anything but a single name.
+            let single = assignment
+                .endpoints
+                .iter()
+                .map(|locality| locality.lb_endpoints.len())
+                .sum::<usize>()
+                == 1;
+            cluster.load_assignment = Some(assignment);
             resolve(cluster, inputs);
-            if *first_record { DiscoveryType::LogicalDns } else { DiscoveryType::StrictDns }
+            if *first_record && single {
+                DiscoveryType::LogicalDns
+            } else {
+                DiscoveryType::StrictDns
+            }
         }
     };
     if kind == DiscoveryType::OriginalDst {

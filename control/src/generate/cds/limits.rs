@@ -23,19 +23,26 @@ pub(super) fn apply(cluster: &mut pb::cluster::Cluster, policy: &TrafficPolicy, 
     });
     let detection = policy.outlier_detection.as_ref();
     cluster.outlier_detection = detection.map(outlier_detection);
-    let panic = detection.and_then(|detection| detection.min_health_percent).unwrap_or(defaults::MIN_HEALTH_PERCENT);
+    let panic = detection
+        .and_then(|detection| detection.min_health_percent)
+        .unwrap_or(defaults::MIN_HEALTH_PERCENT);
     cluster.common_lb_config = Some(pb::cluster::cluster::CommonLbConfig {
         healthy_panic_threshold: Some(pb::percent::Percent { value: panic.into() }),
         ..Default::default()
     });
-    let own = policy.connection_pool.as_ref().and_then(|pool| pool.tcp.as_ref()?.tcp_keepalive.as_ref());
+    let own = policy
+        .connection_pool
+        .as_ref()
+        .and_then(|pool| pool.tcp.as_ref()?.tcp_keepalive.as_ref());
     cluster.upstream_connection_options = keepalive(own, mesh);
 }
 
 /// The thresholds; a limit that is unset or zero is none (Istio: 4294967295).
 fn limits(pool: Option<&ConnectionPool>, budget: Option<&RetryBudget>) -> Thresholds {
     let limit = |value: Option<u32>| {
-        Some(wire::u32_value(value.filter(|value| *value > 0).unwrap_or(defaults::UNLIMITED)))
+        Some(wire::u32_value(
+            value.filter(|value| *value > 0).unwrap_or(defaults::UNLIMITED),
+        ))
     };
     let tcp = pool.and_then(|pool| pool.tcp.as_ref());
     let http = pool.and_then(|pool| pool.http.as_ref());
@@ -46,10 +53,14 @@ fn limits(pool: Option<&ConnectionPool>, budget: Option<&RetryBudget>) -> Thresh
         max_retries: limit(http.and_then(|http| http.max_retries)),
         retry_budget: budget.map(|budget| thresholds::RetryBudget {
             budget_percent: Some(pb::percent::Percent {
-                value: budget.percent.map_or(defaults::RETRY_BUDGET_PERCENT.into(), |percent| percent.percent()),
+                value: budget
+                    .percent
+                    .map_or(defaults::RETRY_BUDGET_PERCENT.into(), |percent| percent.percent()),
             }),
             min_retry_concurrency: Some(wire::u32_value(
-                budget.min_retry_concurrency.unwrap_or(defaults::RETRY_BUDGET_MIN_CONCURRENCY),
+                budget
+                    .min_retry_concurrency
+                    .unwrap_or(defaults::RETRY_BUDGET_MIN_CONCURRENCY),
             )),
             budget_interval: budget.budget_interval.map(wire::duration),
         }),
@@ -75,14 +86,19 @@ fn outlier_detection(detection: &OutlierDetection) -> pb::cluster::OutlierDetect
             detection.base_ejection_time.unwrap_or(defaults::BASE_EJECTION_TIME),
         )),
         max_ejection_percent: Some(wire::u32_value(
-            detection.max_ejection_percent.filter(|percent| *percent > 0).unwrap_or(defaults::MAX_EJECTION_PERCENT),
+            detection
+                .max_ejection_percent
+                .filter(|percent| *percent > 0)
+                .unwrap_or(defaults::MAX_EJECTION_PERCENT),
         )),
         split_external_local_origin_errors: detection.split_external_local_origin_errors,
         always_eject_one_host: Some(wire::bool_value(false)),
         ..Default::default()
     };
     if detection.split_external_local_origin_errors {
-        let local = detection.consecutive_local_origin_failures.unwrap_or(defaults::CONSECUTIVE_LOCAL_ORIGIN);
+        let local = detection
+            .consecutive_local_origin_failures
+            .unwrap_or(defaults::CONSECUTIVE_LOCAL_ORIGIN);
         wire.consecutive_local_origin_failure = threshold(local);
         wire.enforcing_consecutive_local_origin_failure = enforced(local);
         wire.enforcing_local_origin_success_rate = Some(wire::u32_value(OFF));
@@ -91,11 +107,16 @@ fn outlier_detection(detection: &OutlierDetection) -> pb::cluster::OutlierDetect
 }
 
 /// Each attribute from the policy, else from the mesh; off when neither sets any.
-fn keepalive(own: Option<&TcpKeepalive>, mesh: Option<&TcpKeepalive>) -> Option<pb::cluster::UpstreamConnectionOptions> {
+fn keepalive(
+    own: Option<&TcpKeepalive>,
+    mesh: Option<&TcpKeepalive>,
+) -> Option<pb::cluster::UpstreamConnectionOptions> {
     let seconds = |time: Duration| wire::u32_value(u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
     let pick = |of: fn(&TcpKeepalive) -> Option<Duration>| own.and_then(of).or_else(|| mesh.and_then(of)).map(seconds);
     own.or(mesh)?;
-    let probes = own.and_then(|own| own.probes).or_else(|| mesh.and_then(|mesh| mesh.probes));
+    let probes = own
+        .and_then(|own| own.probes)
+        .or_else(|| mesh.and_then(|mesh| mesh.probes));
     Some(pb::cluster::UpstreamConnectionOptions {
         tcp_keepalive: Some(pb::core::TcpKeepalive {
             keepalive_probes: probes.map(wire::u32_value),
@@ -114,8 +135,14 @@ mod tests {
     #[test]
     fn a_limit_that_is_unset_or_zero_is_none() {
         let pool = ConnectionPool {
-            tcp: Some(TcpSettings { max_connections: Some(3), ..Default::default() }),
-            http: Some(HttpSettings { http1_max_pending_requests: Some(0), ..Default::default() }),
+            tcp: Some(TcpSettings {
+                max_connections: Some(3),
+                ..Default::default()
+            }),
+            http: Some(HttpSettings {
+                http1_max_pending_requests: Some(0),
+                ..Default::default()
+            }),
         };
         let limits = limits(Some(&pool), None);
         let unlimited = Some(wire::u32_value(u32::MAX));
@@ -143,15 +170,25 @@ mod tests {
             ..Default::default()
         };
         let wire = outlier_detection(&detection);
-        assert_eq!((wire.consecutive_5xx, wire.enforcing_consecutive_5xx), (None, Some(wire::u32_value(0))));
+        assert_eq!(
+            (wire.consecutive_5xx, wire.enforcing_consecutive_5xx),
+            (None, Some(wire::u32_value(0)))
+        );
         assert_eq!(wire.consecutive_gateway_failure, Some(wire::u32_value(2)));
         assert_eq!(wire.enforcing_consecutive_gateway_failure, Some(wire::u32_value(100)));
     }
 
     #[test]
     fn keep_alive_attributes_fall_back_one_by_one() {
-        let own = TcpKeepalive { time: Some(Duration::from_secs(7)), ..Default::default() };
-        let mesh = TcpKeepalive { probes: Some(3), time: Some(Duration::from_secs(1)), interval: None };
+        let own = TcpKeepalive {
+            time: Some(Duration::from_secs(7)),
+            ..Default::default()
+        };
+        let mesh = TcpKeepalive {
+            probes: Some(3),
+            time: Some(Duration::from_secs(1)),
+            interval: None,
+        };
         let wire = keepalive(Some(&own), Some(&mesh)).unwrap().tcp_keepalive.unwrap();
         assert_eq!(wire.keepalive_probes, Some(wire::u32_value(3)));
         assert_eq!(wire.keepalive_time, Some(wire::u32_value(7)));

@@ -25,10 +25,16 @@ pub(super) fn metadata(inputs: &ClusterInputs) -> Option<pb::core::Metadata> {
     let mut parts = pb::core::Metadata::default();
     if let Some(rule) = &inputs.rule {
         let mut weft = wire::provenance(rule, None);
-        weft.fields.insert("set".to_owned(), wire::list(set(inputs).into_iter().map(wire::text).collect()));
+        weft.fields.insert(
+            "set".to_owned(),
+            wire::list(set(inputs).into_iter().map(wire::text).collect()),
+        );
         parts.filter_metadata.insert("weft".to_owned(), weft);
         if let Some((namespace, name)) = rule.namespace_and_name() {
-            istio.fields.insert("config".to_owned(), wire::istio_config("destination-rule", namespace, name));
+            istio.fields.insert(
+                "config".to_owned(),
+                wire::istio_config("destination-rule", namespace, name),
+            );
         }
     }
     parts.filter_metadata.insert("istio".to_owned(), istio);
@@ -41,14 +47,35 @@ fn set(inputs: &ClusterInputs) -> Vec<&'static str> {
     let tcp = policy.connection_pool.as_ref().and_then(|pool| pool.tcp.as_ref());
     let tls = policy.tls.as_ref();
     let fields = [
-        ("connectionPool.tcp.connectTimeout", tcp.is_some_and(|tcp| tcp.connect_timeout.is_some())),
-        ("connectionPool.tcp.maxConnections", tcp.is_some_and(|tcp| tcp.max_connections.is_some())),
+        (
+            "connectionPool.tcp.connectTimeout",
+            tcp.is_some_and(|tcp| tcp.connect_timeout.is_some()),
+        ),
+        (
+            "connectionPool.tcp.maxConnections",
+            tcp.is_some_and(|tcp| tcp.max_connections.is_some()),
+        ),
         ("outlierDetection", policy.outlier_detection.is_some()),
         ("loadBalancer", policy.load_balancer.is_some()),
-        ("tls.mode.DISABLE", tls.is_some_and(|tls| tls.mode == ClientTlsMode::Disable)),
-        ("tls.mode.SIMPLE", tls.is_some_and(|tls| tls.mode == ClientTlsMode::Simple)),
-        ("tls.mode.MUTUAL", tls.is_some_and(|tls| tls.mode == ClientTlsMode::Mutual)),
-        ("tls.mode.ISTIO_MUTUAL", tls.is_some_and(|tls| tls.mode == ClientTlsMode::IstioMutual)),
+        (
+            "tls.mode.DISABLE",
+            tls.is_some_and(|tls| tls.mode == ClientTlsMode::Disable),
+        ),
+        (
+            "tls.mode.SIMPLE",
+            tls.is_some_and(|tls| tls.mode == ClientTlsMode::Simple),
+        ),
+        (
+            "tls.mode.MUTUAL",
+            tls.is_some_and(|tls| tls.mode == ClientTlsMode::Mutual),
+        ),
+        (
+            "tls.mode.ISTIO_MUTUAL",
+            tls.is_some_and(|tls| tls.mode == ClientTlsMode::IstioMutual),
+        ),
     ];
-    fields.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
+    fields
+        .into_iter()
+        .filter_map(|(name, is_set)| is_set.then_some(name))
+        .collect()
 }

@@ -6,10 +6,10 @@ use weft_xds::{pack, pb};
 
 use crate::generate::wire;
 use crate::plan::inputs::ClusterInputs;
-use weft_policies::kind::protocol::Protocol;
 use pb::upstream_http::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig, explicit_http_config::ProtocolConfig,
 };
+use weft_policies::kind::protocol::Protocol;
 
 /// Key of the options within a cluster.
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -45,7 +45,9 @@ pub(super) fn apply(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) 
         }),
         ..Default::default()
     };
-    cluster.typed_extension_protocol_options.insert(HTTP_PROTOCOL_OPTIONS.to_owned(), pack(&options));
+    cluster
+        .typed_extension_protocol_options
+        .insert(HTTP_PROTOCOL_OPTIONS.to_owned(), pack(&options));
 }
 
 /// Istio `cluster_builder.go: shouldH2Upgrade`: the client's version if asked for, then what the port declares,
@@ -60,17 +62,23 @@ fn version(protocol: Protocol, http: Option<&HttpSettings>, mesh_upgrades: bool)
     match http.map(|http| http.h2_upgrade_policy).unwrap_or_default() {
         H2UpgradePolicy::Upgrade => Version::Http2,
         H2UpgradePolicy::Default if mesh_upgrades && protocol == Protocol::Http => Version::Http2,
-        H2UpgradePolicy::Default | H2UpgradePolicy::DoNotUpgrade if protocol == Protocol::Detect => Version::AsDownstream,
+        H2UpgradePolicy::Default | H2UpgradePolicy::DoNotUpgrade if protocol == Protocol::Detect => {
+            Version::AsDownstream
+        }
         H2UpgradePolicy::Default | H2UpgradePolicy::DoNotUpgrade => Version::Http1,
     }
 }
 
 fn explicit(config: ProtocolConfig) -> UpstreamProtocolOptions {
-    UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) })
+    UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+        protocol_config: Some(config),
+    })
 }
 
 fn http2(http: Option<&HttpSettings>) -> pb::core::Http2ProtocolOptions {
-    let streams = http.and_then(|http| http.max_concurrent_streams).filter(|streams| *streams > 0);
+    let streams = http
+        .and_then(|http| http.max_concurrent_streams)
+        .filter(|streams| *streams > 0);
     pb::core::Http2ProtocolOptions {
         max_concurrent_streams: Some(wire::u32_value(streams.unwrap_or(defaults::MAX_CONCURRENT_STREAMS))),
         connection_keepalive: http.and_then(|http| http.http2_keep_alive.as_ref()).map(|keepalive| {
@@ -86,8 +94,12 @@ fn http2(http: Option<&HttpSettings>) -> pb::core::Http2ProtocolOptions {
 
 /// Life time of connections; `None` leaves the protocol's own defaults (idle for an hour, no other limit).
 fn common(http: Option<&HttpSettings>, tcp: Option<&TcpSettings>) -> Option<pb::core::HttpProtocolOptions> {
-    let idle = http.and_then(|http| http.idle_timeout).or_else(|| tcp.and_then(|tcp| tcp.idle_timeout));
-    let requests = http.and_then(|http| http.max_requests_per_connection).filter(|requests| *requests > 0);
+    let idle = http
+        .and_then(|http| http.idle_timeout)
+        .or_else(|| tcp.and_then(|tcp| tcp.idle_timeout));
+    let requests = http
+        .and_then(|http| http.max_requests_per_connection)
+        .filter(|requests| *requests > 0);
     let age = tcp.and_then(|tcp| tcp.max_connection_duration);
     let options = pb::core::HttpProtocolOptions {
         idle_timeout: idle.map(wire::duration),

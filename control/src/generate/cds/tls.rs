@@ -24,7 +24,11 @@ pub(super) fn transport_socket(tls: &ClientTls, http2: bool) -> Option<pb::core:
     }
     common.validation_context_type = validation(tls);
     if tls.mode == ClientTlsMode::IstioMutual {
-        common.alpn_protocols = if http2 { vec!["istio".to_owned(), "h2".to_owned()] } else { vec!["istio".to_owned()] };
+        common.alpn_protocols = if http2 {
+            vec!["istio".to_owned(), "h2".to_owned()]
+        } else {
+            vec!["istio".to_owned()]
+        };
     } else if http2 {
         common.alpn_protocols = vec!["h2".to_owned()];
     }
@@ -67,11 +71,13 @@ fn validation(tls: &ClientTls) -> Option<ValidationContextType> {
         _ => None,
     };
     if let Some(name) = from_secret {
-        return Some(ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
-            default_validation_context: Some(context),
-            validation_context_sds_secret_config: Some(secret(&name)),
-            ..Default::default()
-        }));
+        return Some(ValidationContextType::CombinedValidationContext(
+            CombinedCertificateValidationContext {
+                default_validation_context: Some(context),
+                validation_context_sds_secret_config: Some(secret(&name)),
+                ..Default::default()
+            },
+        ));
     }
     match tls.ca_certificates.as_deref() {
         Some(path) if path != "system" => context.trusted_ca = Some(file(path)),
@@ -94,7 +100,10 @@ fn names(name: &str) -> [pb::tls::SubjectAltNameMatcher; 2] {
 }
 
 fn secret(name: &str) -> pb::tls::SdsSecretConfig {
-    pb::tls::SdsSecretConfig { name: name.to_owned(), sds_config: Some(wire::ads()) }
+    pb::tls::SdsSecretConfig {
+        name: name.to_owned(),
+        sds_config: Some(wire::ads()),
+    }
 }
 
 fn file(path: &str) -> pb::core::DataSource {

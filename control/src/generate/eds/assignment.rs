@@ -25,7 +25,9 @@ pub(in crate::generate) fn assignment(inputs: &EndpointsInputs) -> pb::endpoint:
     }
     let endpoints = localities.into_iter().map(|(locality, mut members)| {
         members.sort_by(|a, b| (&a.host, a.port, &a.workload).cmp(&(&b.host, b.port, &b.workload)));
-        let weight = members.iter().fold(0_u32, |sum, member| sum.saturating_add(member.weight));
+        let weight = members
+            .iter()
+            .fold(0_u32, |sum, member| sum.saturating_add(member.weight));
         pb::endpoint::LocalityLbEndpoints {
             locality: (locality != Locality::default()).then(|| pb::core::Locality {
                 region: locality.region,
@@ -58,12 +60,14 @@ struct Member {
 
 fn members(inputs: &EndpointsInputs) -> Vec<Member> {
     let all = match &inputs.source {
-        EndpointsSource::Service { endpoints, port } => {
-            endpoints.iter().filter_map(|endpoint| of_service(endpoint, port)).collect()
-        }
-        EndpointsSource::Selected { endpoints } => {
-            endpoints.iter().filter_map(|endpoint| of_service(endpoint, "")).collect()
-        }
+        EndpointsSource::Service { endpoints, port } => endpoints
+            .iter()
+            .filter_map(|endpoint| of_service(endpoint, port))
+            .collect(),
+        EndpointsSource::Selected { endpoints } => endpoints
+            .iter()
+            .filter_map(|endpoint| of_service(endpoint, ""))
+            .collect(),
         EndpointsSource::Entry { entry, host, port } => listed(&entry.spec, host, *port),
         EndpointsSource::Name { host, port } => vec![named(host, *port)],
         EndpointsSource::Nowhere => Vec::new(),
@@ -132,19 +136,29 @@ fn listed(entry: &ServiceEntry, host: &str, number: u16) -> Vec<Member> {
 fn locality(text: &str) -> Locality {
     let mut parts = text.splitn(3, '/').map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
-    Locality { region: next(), zone: next(), sub_zone: next() }
+    Locality {
+        region: next(),
+        zone: next(),
+        sub_zone: next(),
+    }
 }
 
 fn lb_endpoint(member: &Member, inputs: &EndpointsInputs) -> pb::endpoint::LbEndpoint {
-    let health = if member.ready { pb::core::HealthStatus::Healthy } else { pb::core::HealthStatus::Unhealthy };
+    let health = if member.ready {
+        pb::core::HealthStatus::Healthy
+    } else {
+        pb::core::HealthStatus::Unhealthy
+    };
     pb::endpoint::LbEndpoint {
         health_status: health.into(),
         metadata: origin::metadata(&member.workload, &member.namespace, &member.labels, &inputs.cluster_id),
         load_balancing_weight: Some(wire::u32_value(member.weight)),
-        host_identifier: Some(pb::endpoint::lb_endpoint::HostIdentifier::Endpoint(pb::endpoint::Endpoint {
-            address: Some(address(&member.host, member.port)),
-            ..Default::default()
-        })),
+        host_identifier: Some(pb::endpoint::lb_endpoint::HostIdentifier::Endpoint(
+            pb::endpoint::Endpoint {
+                address: Some(address(&member.host, member.port)),
+                ..Default::default()
+            },
+        )),
     }
 }
 

@@ -5,5 +5,5 @@
 mod assignment;
 mod origin;
 
-pub use assignment::endpoints;
 pub(super) use assignment::assignment;
+pub use assignment::endpoints;

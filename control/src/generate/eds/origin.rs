@@ -22,9 +22,19 @@ pub(super) fn metadata(
     }
     let first = |names: &[&str]| names.iter().find_map(|name| of.get(*name)).map(String::as_str);
     let name = first(&[labels::CANONICAL_NAME, labels::APP_KUBERNETES_NAME, labels::APP]).unwrap_or(workload);
-    let revision = first(&[labels::CANONICAL_REVISION, labels::APP_KUBERNETES_VERSION, labels::VERSION]);
-    let text = format!("{workload};{namespace};{name};{};{cluster_id}", revision.unwrap_or(LATEST));
-    Some(wire::metadata([("istio", wire::structure([("workload", wire::text(text))]))]))
+    let revision = first(&[
+        labels::CANONICAL_REVISION,
+        labels::APP_KUBERNETES_VERSION,
+        labels::VERSION,
+    ]);
+    let text = format!(
+        "{workload};{namespace};{name};{};{cluster_id}",
+        revision.unwrap_or(LATEST)
+    );
+    Some(wire::metadata([(
+        "istio",
+        wire::structure([("workload", wire::text(text))]),
+    )]))
 }
 
 #[cfg(test)]
@@ -36,11 +46,24 @@ mod tests {
         let cases: [(&[(&str, &str)], &str); 4] = [
             (&[], "web;shop;web;latest;c"),
             (&[("app", "a"), ("version", "v1")], "web;shop;a;v1;c"),
-            (&[("app", "a"), ("app.kubernetes.io/name", "n"), ("app.kubernetes.io/version", "2")], "web;shop;n;2;c"),
-            (&[("service.istio.io/canonical-name", "x"), ("app", "a")], "web;shop;x;latest;c"),
+            (
+                &[
+                    ("app", "a"),
+                    ("app.kubernetes.io/name", "n"),
+                    ("app.kubernetes.io/version", "2"),
+                ],
+                "web;shop;n;2;c",
+            ),
+            (
+                &[("service.istio.io/canonical-name", "x"), ("app", "a")],
+                "web;shop;x;latest;c",
+            ),
         ];
         for (labels, expected) in cases {
-            let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let labels = labels
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect();
             let metadata = metadata("web", "shop", &labels, "c").unwrap();
             let value = metadata.filter_metadata["istio"].fields["workload"].clone();
             assert_eq!(value, wire::text(expected));

@@ -18,13 +18,21 @@ const REQUEST_HEADERS_KB_MAX: u32 = 60;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
     /// From outside: what it says about itself and the way it came is replaced.
-    Edge,
+    Edge {
+        /// But for what so many proxies in front have added.
+        proxies: u32,
+    },
     /// From the application beside this proxy.
     Application,
 }
 
 /// A filter chain that serves HTTP by a route table.
-pub(super) fn chain(stat_prefix: &str, routes: &str, trust: Trust, normalization: PathNormalization) -> pb::listener::FilterChain {
+pub(super) fn chain(
+    stat_prefix: &str,
+    routes: &str,
+    trust: Trust,
+    normalization: PathNormalization,
+) -> pb::listener::FilterChain {
     let manager = connection_manager(stat_prefix, routes, trust, normalization);
     pb::listener::FilterChain {
         name: routes.to_owned(),
@@ -51,10 +59,17 @@ fn connection_manager(
         max_request_headers_kb: Some(wire::u32_value(REQUEST_HEADERS_KB_MAX)),
         // Off: a stream may be silent for as long as its route allows.
         stream_idle_timeout: Some(wire::duration(Duration::ZERO)),
-        use_remote_address: Some(wire::bool_value(trust == Trust::Edge)),
+        use_remote_address: Some(wire::bool_value(trust != Trust::Application)),
+        xff_num_trusted_hops: match trust {
+            Trust::Edge { proxies } => proxies,
+            Trust::Application => 0,
+        },
         generate_request_id: Some(wire::bool_value(true)),
         strip_trailing_host_dot: true,
-        upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
+        upgrade_configs: vec![UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..Default::default()
+        }],
         ..Default::default()
     };
     normalize_path(&mut manager, normalization);

@@ -28,21 +28,45 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
     };
     let stat_prefix = format!("outbound_{}", inputs.name);
     match &inputs.kind {
-        ListenerKind::Gateway { routes } => {
-            listener.filter_chains = vec![http::chain(&stat_prefix, routes, http::Trust::Edge, inputs.path_normalization)];
+        ListenerKind::Gateway {
+            routes,
+            trusted_proxies,
+        } => {
+            listener.filter_chains = vec![http::chain(
+                &stat_prefix,
+                routes,
+                http::Trust::Edge {
+                    proxies: *trusted_proxies,
+                },
+                inputs.path_normalization,
+            )];
         }
         ListenerKind::Http { routes } => {
             handed_over(&mut listener);
-            listener.filter_chains = vec![http::chain(&stat_prefix, routes, http::Trust::Application, inputs.path_normalization)];
+            listener.filter_chains = vec![http::chain(
+                &stat_prefix,
+                routes,
+                http::Trust::Application,
+                inputs.path_normalization,
+            )];
         }
         ListenerKind::Tcp { cluster } => {
             handed_over(&mut listener);
             listener.filter_chains = vec![tcp::chain(cluster, cluster)];
         }
-        ListenerKind::Detect { routes, cluster, unknown } => {
+        ListenerKind::Detect {
+            routes,
+            cluster,
+            unknown,
+        } => {
             handed_over(&mut listener);
             detect(&mut listener, inputs);
-            let mut chain = http::chain(&stat_prefix, routes, http::Trust::Application, inputs.path_normalization);
+            let mut chain = http::chain(
+                &stat_prefix,
+                routes,
+                http::Trust::Application,
+                inputs.path_normalization,
+            );
             chain.filter_chain_match = Some(pb::listener::FilterChainMatch {
                 transport_protocol: "raw_buffer".to_owned(),
                 application_protocols: HTTP_PROTOCOLS.map(str::to_owned).to_vec(),

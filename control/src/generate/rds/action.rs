@@ -68,7 +68,10 @@ pub(super) fn eligible(destinations: &[HttpRouteDestination]) -> Vec<usize> {
     if destinations.len() == 1 {
         return vec![0];
     }
-    let weighted = destinations.iter().enumerate().filter(|(_, destination)| destination.weight > 0);
+    let weighted = destinations
+        .iter()
+        .enumerate()
+        .filter(|(_, destination)| destination.weight > 0);
     weighted.map(|(index, _)| index).collect()
 }
 
@@ -91,13 +94,15 @@ fn cluster_specifier(
         };
         headers::apply_to_destination(&mut weight, rule, destination);
         if !rule_sets_authority {
-            weight.host_rewrite_specifier = headers::authority_of(&destination.headers).map(
-                pb::route::weighted_cluster::cluster_weight::HostRewriteSpecifier::HostRewriteLiteral,
-            );
+            weight.host_rewrite_specifier = headers::authority_of(&destination.headers)
+                .map(pb::route::weighted_cluster::cluster_weight::HostRewriteSpecifier::HostRewriteLiteral);
         }
         weight
     });
-    ClusterSpecifier::WeightedClusters(pb::route::WeightedCluster { clusters: clusters.collect(), ..Default::default() })
+    ClusterSpecifier::WeightedClusters(pb::route::WeightedCluster {
+        clusters: clusters.collect(),
+        ..Default::default()
+    })
 }
 
 fn mirrors(rule: &HttpRoute, clusters: &[String]) -> Vec<RequestMirrorPolicy> {
@@ -127,9 +132,10 @@ pub(super) fn hash_policies(targets: &[TargetInputs]) -> Vec<HashPolicy> {
 
 fn hash_policy(key: &HashKey) -> HashPolicy {
     let specifier = match key {
-        HashKey::Header(name) => {
-            PolicySpecifier::Header(hash_policy::Header { header_name: name.clone(), ..Default::default() })
-        }
+        HashKey::Header(name) => PolicySpecifier::Header(hash_policy::Header {
+            header_name: name.clone(),
+            ..Default::default()
+        }),
         HashKey::Cookie(cookie) => {
             let attributes = cookie.attributes.iter().map(|attribute| hash_policy::CookieAttribute {
                 name: attribute.name.clone(),
@@ -149,7 +155,10 @@ fn hash_policy(key: &HashKey) -> HashPolicy {
             PolicySpecifier::QueryParameter(hash_policy::QueryParameter { name: name.clone() })
         }
     };
-    HashPolicy { policy_specifier: Some(specifier), ..Default::default() }
+    HashPolicy {
+        policy_specifier: Some(specifier),
+        ..Default::default()
+    }
 }
 
 /// An answer of our own.
@@ -162,5 +171,9 @@ pub(super) fn direct_response(answer: &DirectResponse) -> pb::route::DirectRespo
         }),
         ..Default::default()
     });
-    pb::route::DirectResponseAction { status: answer.status.into(), body, ..Default::default() }
+    pb::route::DirectResponseAction {
+        status: answer.status.into(),
+        body,
+        ..Default::default()
+    }
 }

@@ -15,7 +15,10 @@ const ANYTHING: &str = ".*";
 
 /// Matches every request.
 pub(super) fn everything() -> pb::route::RouteMatch {
-    pb::route::RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..Default::default() }
+    pb::route::RouteMatch {
+        path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
+        ..Default::default()
+    }
 }
 
 /// Matches what the user describes; conditions on port, source and gateway have been decided by the plan.
@@ -30,16 +33,32 @@ pub(super) fn of(matched: &HttpMatch) -> pb::route::RouteMatch {
         path_specifier: Some(path),
         case_sensitive: Some(wire::bool_value(!matched.ignore_uri_case)),
         headers: headers(matched),
-        query_parameters: matched.query_params.iter().map(|(name, value)| query(name, value)).collect(),
+        query_parameters: matched
+            .query_params
+            .iter()
+            .map(|(name, value)| query(name, value))
+            .collect(),
         ..Default::default()
     }
 }
 
 fn headers(matched: &HttpMatch) -> Vec<pb::route::HeaderMatcher> {
-    let pseudo = [(":method", &matched.method), (":authority", &matched.authority), (":scheme", &matched.scheme)];
-    let mut headers: Vec<_> = matched.headers.iter().map(|(name, value)| header(name, value)).collect();
+    let pseudo = [
+        (":method", &matched.method),
+        (":authority", &matched.authority),
+        (":scheme", &matched.scheme),
+    ];
+    let mut headers: Vec<_> = matched
+        .headers
+        .iter()
+        .map(|(name, value)| header(name, value))
+        .collect();
     headers.extend(matched.without_headers.iter().map(|(name, value)| without(name, value)));
-    headers.extend(pseudo.into_iter().filter_map(|(name, value)| Some(header(name, value.as_ref()?))));
+    headers.extend(
+        pseudo
+            .into_iter()
+            .filter_map(|(name, value)| Some(header(name, value.as_ref()?))),
+    );
     headers
 }
 
@@ -75,7 +94,10 @@ fn query(name: &str, value: &StringMatch) -> pb::route::QueryParameterMatcher {
         StringMatch::Present => Query::PresentMatch(true),
         value => Query::StringMatch(string(value)),
     };
-    pb::route::QueryParameterMatcher { name: name.to_owned(), query_parameter_match_specifier: Some(specifier) }
+    pb::route::QueryParameterMatcher {
+        name: name.to_owned(),
+        query_parameter_match_specifier: Some(specifier),
+    }
 }
 
 /// A comparison of one value.
@@ -86,7 +108,10 @@ pub(super) fn string(value: &StringMatch) -> pb::matcher::StringMatcher {
         StringMatch::Regex(pattern) => MatchPattern::SafeRegex(wire::regex(pattern)),
         StringMatch::Prefix(_) | StringMatch::Present => MatchPattern::SafeRegex(wire::regex(ANYTHING)),
     };
-    pb::matcher::StringMatcher { match_pattern: Some(pattern), ..Default::default() }
+    pb::matcher::StringMatcher {
+        match_pattern: Some(pattern),
+        ..Default::default()
+    }
 }
 
 #[cfg(test)]
@@ -122,14 +147,24 @@ mod tests {
     #[test]
     fn an_empty_prefix_never_reaches_the_wire_as_a_string_match() {
         let empty = StringMatch::Prefix(String::new());
-        assert_eq!(header("x", &empty).header_match_specifier, Some(Header::PresentMatch(true)));
-        assert_eq!(string(&empty).match_pattern, Some(MatchPattern::SafeRegex(wire::regex(ANYTHING))));
+        assert_eq!(
+            header("x", &empty).header_match_specifier,
+            Some(Header::PresentMatch(true))
+        );
+        assert_eq!(
+            string(&empty).match_pattern,
+            Some(MatchPattern::SafeRegex(wire::regex(ANYTHING)))
+        );
     }
 
     #[test]
     fn letter_case_of_a_path_counts_unless_told_otherwise() {
         for ignore_uri_case in [false, true] {
-            let matched = HttpMatch { uri: Some(exact("/A")), ignore_uri_case, ..Default::default() };
+            let matched = HttpMatch {
+                uri: Some(exact("/A")),
+                ignore_uri_case,
+                ..Default::default()
+            };
             let wire = of(&matched);
             assert_eq!(wire.path_specifier, Some(PathSpecifier::Path("/A".to_owned())));
             assert_eq!(wire.case_sensitive, Some(wire::bool_value(!ignore_uri_case)));

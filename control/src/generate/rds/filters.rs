@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use weft_policies::kind::virtual_service::{AbortError, CorsPolicy, Fault, HttpRoute, UnmatchedPreflights};
 use weft_policies::Percent;
+use weft_policies::kind::virtual_service::{AbortError, CorsPolicy, Fault, HttpRoute, UnmatchedPreflights};
 use weft_xds::{Any, pack, pb};
 
 use super::conditions;
@@ -37,7 +37,11 @@ fn http_fault(fault: &Fault) -> pb::fault::HttpFault {
         }),
         ..Default::default()
     });
-    pb::fault::HttpFault { delay, abort, ..Default::default() }
+    pb::fault::HttpFault {
+        delay,
+        abort,
+        ..Default::default()
+    }
 }
 
 fn cors(policy: &CorsPolicy) -> pb::cors::CorsPolicy {

@@ -44,13 +44,18 @@ pub(super) fn apply_to_destination(
 /// The authority that a rule asks for: by its rewrite, else by setting the header.
 pub(super) fn authority_of_rule(rule: &HttpRoute) -> Option<String> {
     let rewrite = rule.rewrite.as_ref().and_then(|rewrite| rewrite.authority.clone());
-    rewrite.filter(|authority| !authority.is_empty()).or_else(|| authority_of(&rule.headers))
+    rewrite
+        .filter(|authority| !authority.is_empty())
+        .or_else(|| authority_of(&rule.headers))
 }
 
 /// The authority that header operations set: a Host is rewritten, never added.
 pub(super) fn authority_of(headers: &Headers) -> Option<String> {
     let named = |operations: &BTreeMap<String, String>| {
-        operations.iter().find(|(name, _)| is_authority(name)).map(|(_, value)| value.clone())
+        operations
+            .iter()
+            .find(|(name, _)| is_authority(name))
+            .map(|(_, value)| value.clone())
     };
     named(&headers.request.set).or_else(|| named(&headers.request.add))
 }
@@ -61,10 +66,16 @@ fn is_authority(name: &str) -> bool {
 
 fn beneath(rule: &HeaderOperations, destination: &HeaderOperations) -> HeaderOperations {
     let given = |name: &str| {
-        rule.set.keys().chain(rule.add.keys()).any(|given| given.eq_ignore_ascii_case(name))
+        rule.set
+            .keys()
+            .chain(rule.add.keys())
+            .any(|given| given.eq_ignore_ascii_case(name))
     };
     let remove = destination.remove.iter().filter(|name| !given(name)).cloned().collect();
-    HeaderOperations { remove, ..destination.clone() }
+    HeaderOperations {
+        remove,
+        ..destination.clone()
+    }
 }
 
 /// Operations of one or two levels, the more specific last, as one: of several `set` for a header the last stays,
@@ -75,10 +86,15 @@ fn operations(levels: &[&HeaderOperations]) -> (Vec<pb::core::HeaderValueOption>
     for (name, value) in levels.iter().flat_map(|level| &level.set).filter(plain) {
         set.insert(name.to_ascii_lowercase(), value);
     }
-    let set = set.iter().map(|(name, value)| option(name, value, HeaderAppendAction::OverwriteIfExistsOrAdd));
+    let set = set
+        .iter()
+        .map(|(name, value)| option(name, value, HeaderAppendAction::OverwriteIfExistsOrAdd));
     let add = levels.iter().flat_map(|level| &level.add).filter(plain);
     let add = add.map(|(name, value)| option(name, value, HeaderAppendAction::AppendIfExistsOrAdd));
-    let remove = levels.iter().flat_map(|level| &level.remove).filter(|name| !is_authority(name));
+    let remove = levels
+        .iter()
+        .flat_map(|level| &level.remove)
+        .filter(|name| !is_authority(name));
     let remove: BTreeSet<_> = remove.cloned().collect();
     (set.chain(add).collect(), remove.into_iter().collect())
 }
@@ -101,15 +117,26 @@ mod tests {
 
     fn operations_of(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderOperations {
         let map = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
         };
-        HeaderOperations { set: map(set), add: map(add), remove: remove.iter().map(|name| (*name).to_owned()).collect() }
+        HeaderOperations {
+            set: map(set),
+            add: map(add),
+            remove: remove.iter().map(|name| (*name).to_owned()).collect(),
+        }
     }
 
     fn written(levels: &[&HeaderOperations]) -> (Vec<String>, Vec<String>) {
         let (add, remove) = super::operations(levels);
         let add = add.into_iter().map(|option| {
-            let sign = if option.append_action == i32::from(HeaderAppendAction::AppendIfExistsOrAdd) { "+" } else { "=" };
+            let sign = if option.append_action == i32::from(HeaderAppendAction::AppendIfExistsOrAdd) {
+                "+"
+            } else {
+                "="
+            };
             let header = option.header.unwrap();
             format!("{}{sign}{}", header.key, header.value)
         });
@@ -136,6 +163,13 @@ mod tests {
     fn the_host_is_rewritten_and_never_added() {
         let request = operations_of(&[("Host", "a.test"), ("x", "1")], &[], &["host"]);
         assert_eq!(written(&[&request]), (vec!["x=1".to_owned()], vec![]));
-        assert_eq!(authority_of(&Headers { request, ..Default::default() }).as_deref(), Some("a.test"));
+        assert_eq!(
+            authority_of(&Headers {
+                request,
+                ..Default::default()
+            })
+            .as_deref(),
+            Some("a.test")
+        );
     }
 }

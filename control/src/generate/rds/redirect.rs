@@ -56,8 +56,16 @@ mod tests {
             (None, None, 8085, 0),
         ];
         for (scheme, port, listener, expected) in cases {
-            let to = HttpRedirect { scheme: scheme.map(str::to_owned), port, ..Default::default() };
-            assert_eq!(action(&to, listener).port_redirect, expected, "{scheme:?} {port:?} {listener}");
+            let to = HttpRedirect {
+                scheme: scheme.map(str::to_owned),
+                port,
+                ..Default::default()
+            };
+            assert_eq!(
+                action(&to, listener).port_redirect,
+                expected,
+                "{scheme:?} {port:?} {listener}"
+            );
         }
     }
 }

@@ -21,16 +21,20 @@ pub(super) fn route(inputs: &RouteInputs, default_retries: Option<&HttpRetry>) -
         RouteInputs::Passthrough => pb::route::Route {
             name: names::ALLOW_ANY.to_owned(),
             r#match: Some(conditions::everything()),
-            action: Some(pb::route::route::Action::Route(action::plain(names::PASSTHROUGH_CLUSTER))),
+            action: Some(pb::route::route::Action::Route(action::plain(
+                names::PASSTHROUGH_CLUSTER,
+            ))),
             ..Default::default()
         },
         RouteInputs::Blocked => pb::route::Route {
             name: names::BLOCK_ALL.to_owned(),
             r#match: Some(conditions::everything()),
-            action: Some(pb::route::route::Action::DirectResponse(pb::route::DirectResponseAction {
-                status: BLOCKED_STATUS,
-                ..Default::default()
-            })),
+            action: Some(pb::route::route::Action::DirectResponse(
+                pb::route::DirectResponseAction {
+                    status: BLOCKED_STATUS,
+                    ..Default::default()
+                },
+            )),
             ..Default::default()
         },
     }
@@ -44,17 +48,31 @@ fn rule_route(inputs: &RuleInputs, default_retries: Option<&HttpRetry>) -> pb::r
         name: name(rule, matched.and_then(|matched| matched.name.as_deref())),
         r#match: Some(matched.map_or_else(conditions::everything, conditions::of)),
         metadata: Some(wire::metadata([
-            ("istio", wire::structure([("config", wire::istio_config("virtual-service", &meta.namespace, &meta.name))])),
-            ("weft", wire::provenance(&Provenance::of("VirtualService", meta), Some(inputs.rule))),
+            (
+                "istio",
+                wire::structure([(
+                    "config",
+                    wire::istio_config("virtual-service", &meta.namespace, &meta.name),
+                )]),
+            ),
+            (
+                "weft",
+                wire::provenance(&Provenance::of("VirtualService", meta), Some(inputs.rule)),
+            ),
         ])),
         typed_per_filter_config: filters::per_route(rule),
-        stat_prefix: matched.and_then(|matched| matched.stat_prefix.clone()).unwrap_or_default(),
+        stat_prefix: matched
+            .and_then(|matched| matched.stat_prefix.clone())
+            .unwrap_or_default(),
         ..Default::default()
     };
     match &rule.action {
         HttpAction::Route(destinations) => {
             headers::apply_to_route(&mut route, rule, destinations);
-            let retries = retry::policy(rule.retries.as_ref().or(default_retries), balances_by_hash(&inputs.targets));
+            let retries = retry::policy(
+                rule.retries.as_ref().or(default_retries),
+                balances_by_hash(&inputs.targets),
+            );
             let timeout = rule.timeout.unwrap_or(Duration::ZERO);
             let mut forward = action::forward(rule, destinations, inputs);
             action::limit(&mut forward, timeout);
@@ -67,7 +85,9 @@ fn rule_route(inputs: &RuleInputs, default_retries: Option<&HttpRetry>) -> pb::r
         }
         HttpAction::DirectResponse(answer) => {
             headers::apply_to_answer(&mut route, rule);
-            route.action = Some(pb::route::route::Action::DirectResponse(action::direct_response(answer)));
+            route.action = Some(pb::route::route::Action::DirectResponse(action::direct_response(
+                answer,
+            )));
         }
         // The plan replaces delegating rules by those of the delegate; one that is left has none.
         HttpAction::Delegate(_) => {}
@@ -75,11 +95,7 @@ fn rule_route(inputs: &RuleInputs, default_retries: Option<&HttpRetry>) -> pb::r
     route
 }
 
-fn host_route(
-    target: &TargetInputs,
-    provenance: &Provenance,
-    default_retries: Option<&HttpRetry>,
-) -> pb::route::Route {
+fn host_route(target: &TargetInputs, provenance: &Provenance, default_retries: Option<&HttpRetry>) -> pb::route::Route {
     let mut forward = action::plain(&target.cluster);
     forward.hash_policy = action::hash_policies(std::slice::from_ref(target));
     forward.retry_policy = retry::policy(default_retries, target.hash.is_some());

@@ -17,7 +17,11 @@ pub fn route_table(inputs: &RouteTableInputs) -> Resource {
 fn message(inputs: &RouteTableInputs) -> pb::route::RouteConfiguration {
     pb::route::RouteConfiguration {
         name: inputs.name.clone(),
-        virtual_hosts: inputs.virtual_hosts.iter().map(|host| virtual_host(host, inputs)).collect(),
+        virtual_hosts: inputs
+            .virtual_hosts
+            .iter()
+            .map(|host| virtual_host(host, inputs))
+            .collect(),
         // A route may name a cluster that does not exist: its requests get 503, the rest of the table serves.
         validate_clusters: Some(wire::bool_value(false)),
         ignore_port_in_host_matching: true,
@@ -30,11 +34,19 @@ fn message(inputs: &RouteTableInputs) -> pb::route::RouteConfiguration {
 
 fn virtual_host(host: &VirtualHostInputs, table: &RouteTableInputs) -> pb::route::VirtualHost {
     use pb::route::virtual_host::TlsRequirementType;
-    let require_tls = if host.https_redirect { TlsRequirementType::All } else { TlsRequirementType::None };
+    let require_tls = if host.https_redirect {
+        TlsRequirementType::All
+    } else {
+        TlsRequirementType::None
+    };
     pb::route::VirtualHost {
         name: host.name.clone(),
         domains: host.domains.clone(),
-        routes: host.routes.iter().map(|route| route::route(route, table.default_retries.as_ref())).collect(),
+        routes: host
+            .routes
+            .iter()
+            .map(|route| route::route(route, table.default_retries.as_ref()))
+            .collect(),
         require_tls: require_tls.into(),
         // Upstreams learn from `x-envoy-attempt-count` which try this is.
         include_request_attempt_count: true,

@@ -33,6 +33,8 @@ pub enum ListenerKind {
     Gateway {
         /// Its route table.
         routes: String,
+        /// How many proxies in front of it are believed about the client's address.
+        trusted_proxies: u32,
     },
     /// Takes all captured connections, hands those with a listener of their own over and treats the others
     /// as unknown.

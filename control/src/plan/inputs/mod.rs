@@ -8,6 +8,4 @@ mod route;
 pub use cluster::{ClusterInputs, ClusterKind, HostFacts, MeshFacts};
 pub use endpoints::{EndpointsInputs, EndpointsSource};
 pub use listener::{ListenerInputs, ListenerKind, Unknown};
-pub use route::{
-    Provenance, RouteInputs, RouteTableInputs, RuleInputs, TargetInputs, VirtualHostInputs,
-};
+pub use route::{Provenance, RouteInputs, RouteTableInputs, RuleInputs, TargetInputs, VirtualHostInputs};

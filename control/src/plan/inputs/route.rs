@@ -1,8 +1,8 @@
 //! What a route table depends on.
 
-use weft_policies::{Meta, Object};
 use weft_policies::kind::destination_rule::HashKey;
 use weft_policies::kind::virtual_service::{HttpRetry, HttpRoute, VirtualService};
+use weft_policies::{Meta, Object};
 
 use crate::plan::Shared;
 
