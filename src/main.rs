@@ -1,2 +1,36 @@
-//! The operator's command.
-fn main() {}
+//! `weft`: the operator's command. It parses, hands over and prints; what it does lives in the packages.
+//!
+//! No runtime is made here: every verb makes the one that suits it.
+
+mod cmd;
+mod standalone;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// weft, a service mesh
+#[derive(Debug, Parser)]
+#[command(name = "weft", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run control plane and gateways on this machine, without a cluster
+    Standalone(cmd::standalone::Args),
+    /// Run the control plane
+    Control(weft_control::bootstrap::Args),
+    /// Run a proxy
+    Proxy(cmd::proxy::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Standalone(args) => cmd::standalone::run(args),
+        Verb::Control(args) => weft_control::app::run(args),
+        Verb::Proxy(args) => cmd::proxy::run(args),
+    }
+}

@@ -1,20 +1,21 @@
 //! The control plane, one line per component in the order in which they start. Stopping is dropping.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{io, thread};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
+use crate::cache::Cache;
+use crate::{admin, serve};
 use crate::bootstrap::{Args, Bootstrap, BootstrapError, log_to_stderr};
 use crate::status::Board;
 use crate::telemetry::Metrics;
 use crate::watch::{Event, FileSource, OpenError};
 use crate::world::{self, World};
-use crate::admin;
 
 /// Exit code of a start that a setting prevents.
 const EXIT_SETTING: u8 = 2;
@@ -46,7 +47,12 @@ async fn run_until_signalled(args: Args) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut control = Control::start(bootstrap).await?;
-    tracing::info!("reading {}; serving proxies on {}, metrics and debug pages on {}", config.display(), control.xds, control.admin);
+    tracing::info!(
+        "reading {}; serving proxies on {}, metrics and debug pages on {}",
+        config.display(),
+        control.xds,
+        control.admin
+    );
     // Cancel safe: whichever comes first ends the process.
     tokio::select! {
         _ = interrupt.recv() => tracing::info!("stopping: interrupted"),
@@ -107,14 +113,41 @@ impl Control {
         let (sender, worlds) = watch::channel(Arc::new(World::default()));
         let stop_writer = spawn_writer(source, first, sender, board.clone(), metrics.clone())?;
         let mut tasks = tokio::task::JoinSet::new();
-        drop(xds);
-        tasks.spawn(admin::serve(admin, admin::Sources { board: board.clone(), metrics, worlds: worlds.clone() }));
-        Ok(Self { xds: xds_address, admin: admin_address, worlds, board, tasks, _stop_writer: stop_writer })
+        let settings = serve::Settings {
+            generate: Cache::new(worlds.clone()),
+            worlds: worlds.clone(),
+            board: board.clone(),
+            metrics: metrics.clone(),
+        };
+        tasks.spawn(serve_proxies(xds, settings));
+        tasks.spawn(admin::serve(
+            admin,
+            admin::Sources {
+                board: board.clone(),
+                metrics,
+                worlds: worlds.clone(),
+            },
+        ));
+        Ok(Self {
+            xds: xds_address,
+            admin: admin_address,
+            worlds,
+            board,
+            tasks,
+            _stop_writer: stop_writer,
+        })
     }
 
     /// Ends when a component does, which none should.
     pub async fn ended(&mut self) {
         self.tasks.join_next().await;
+    }
+}
+
+/// The ages of streams are spread at random, so that no two replicas agree on them.
+async fn serve_proxies(listener: TcpListener, settings: serve::Settings<Cache>) {
+    if let Err(error) = serve::serve(listener, settings, fastrand::Rng::new()).await {
+        tracing::error!("{:#}", anyhow::Error::new(error));
     }
 }
 
@@ -134,7 +167,10 @@ fn spawn_writer(
     metrics: Arc<Metrics>,
 ) -> Result<oneshot::Sender<()>, StartError> {
     let (stop, stopped) = oneshot::channel::<()>();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(StartError::Thread)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(StartError::Thread)?;
     let work = async move {
         // Cancel safe: what is dropped at the end is dropped for good. An error means the same as a message: stop.
         tokio::select! {

@@ -50,7 +50,11 @@ impl Bootstrap {
         if args.xds == args.admin && args.xds.port() != 0 {
             return Err(BootstrapError::SamePort(args.xds));
         }
-        Ok(Self { config: args.config, xds: args.xds, admin: args.admin })
+        Ok(Self {
+            config: args.config,
+            xds: args.xds,
+            admin: args.admin,
+        })
     }
 }
 
@@ -58,9 +62,15 @@ impl Bootstrap {
 /// A log that is set up already stays as it is.
 pub fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy();
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false);
     // An error means that somebody was here before.
     _ = log.try_init();
 }

@@ -43,7 +43,10 @@ pub(super) fn answer(method: &Method, path: &str, sources: &Sources) -> Answer {
         "/" | "/help" => text(StatusCode::OK, PATHS.to_owned()),
         // World 0 is the one before the first full read: nothing is served from it.
         "/ready" => match sources.worlds.borrow().generation {
-            0 => text(StatusCode::SERVICE_UNAVAILABLE, "the configuration has not been read yet\n".to_owned()),
+            0 => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the configuration has not been read yet\n".to_owned(),
+            ),
             _ => text(StatusCode::OK, "ready\n".to_owned()),
         },
         "/metrics" => Answer {
@@ -53,17 +56,31 @@ pub(super) fn answer(method: &Method, path: &str, sources: &Sources) -> Answer {
         },
         "/debug/objects" => json(&sources.board.objects()),
         "/debug/syncz" => json(&sources.board.proxies()),
-        _ => text(StatusCode::NOT_FOUND, format!("nothing is served here; there is\n{PATHS}")),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            format!("nothing is served here; there is\n{PATHS}"),
+        ),
     }
 }
 
 fn text(status: StatusCode, body: String) -> Answer {
-    Answer { status, content_type: "text/plain; charset=utf-8", body }
+    Answer {
+        status,
+        content_type: "text/plain; charset=utf-8",
+        body,
+    }
 }
 
 fn json(value: &impl Serialize) -> Answer {
     match serde_json::to_string_pretty(value) {
-        Ok(body) => Answer { status: StatusCode::OK, content_type: "application/json", body: body + "\n" },
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot be written as JSON: {error}\n")),
+        Ok(body) => Answer {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            body: body + "\n",
+        },
+        Err(error) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("cannot be written as JSON: {error}\n"),
+        ),
     }
 }

@@ -29,7 +29,9 @@ pub async fn serve(listener: TcpListener, sources: Sources) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // The semaphore is never closed.
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(connection(stream, sources.clone(), slot))),
             // Out of descriptors: the ones in use come back.
@@ -46,7 +48,9 @@ async fn connection(stream: TcpStream, sources: Sources, slot: OwnedSemaphorePer
         let answer = answer(request.method(), request.uri().path(), &sources);
         let mut response = Response::new(Full::new(Bytes::from(answer.body)));
         *response.status_mut() = answer.status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()

@@ -65,7 +65,9 @@ impl Board {
         news(&known, findings).for_each(log);
         match findings.is_empty() {
             true => inner.notes.remove(node),
-            false => inner.notes.insert(node.to_owned(), findings[..findings.len().min(NOTES_MAX)].to_vec()),
+            false => inner
+                .notes
+                .insert(node.to_owned(), findings[..findings.len().min(NOTES_MAX)].to_vec()),
         };
     }
 
@@ -78,7 +80,9 @@ impl Board {
     /// A stream of a proxy has ended.
     pub fn disconnected(&self, node: &str) {
         let mut inner = self.inner();
-        let Some(proxy) = inner.proxies.get_mut(node) else { return };
+        let Some(proxy) = inner.proxies.get_mut(node) else {
+            return;
+        };
         proxy.streams = proxy.streams.saturating_sub(1);
         if proxy.streams == 0 {
             inner.proxies.remove(node);
@@ -97,7 +101,9 @@ impl Board {
     /// A proxy has refused resources of a type; logged once per change.
     pub fn refused(&self, node: &str, kind: TypeUrl, problem: &str) {
         let mut inner = self.inner();
-        let Some(proxy) = inner.proxies.get_mut(node) else { return };
+        let Some(proxy) = inner.proxies.get_mut(node) else {
+            return;
+        };
         if proxy.refused.insert(kind, problem.to_owned()).as_deref() != Some(problem) {
             tracing::error!("proxy {node} refuses {kind}: {problem}; it keeps what it had");
         }
@@ -115,7 +121,11 @@ impl Board {
     /// Every object, in order of kind, namespace and name.
     pub fn objects(&self) -> Vec<ObjectReport> {
         let inner = self.inner();
-        inner.objects.iter().map(|(key, entry)| inner.object(key, entry)).collect()
+        inner
+            .objects
+            .iter()
+            .map(|(key, entry)| inner.object(key, entry))
+            .collect()
     }
 
     /// Every connected proxy.
@@ -128,7 +138,10 @@ impl Board {
             refused: proxy
                 .refused
                 .iter()
-                .map(|(kind, problem)| Refusal { kind: kind.short(), problem: problem.clone() })
+                .map(|(kind, problem)| Refusal {
+                    kind: kind.short(),
+                    problem: problem.clone(),
+                })
                 .collect(),
         };
         inner.proxies.iter().map(report).collect()
@@ -170,7 +183,10 @@ impl Inner {
         }
         let in_force = entry.in_force.is_some();
         let nodes = |live: bool| {
-            let matching = self.proxies.iter().filter(|(_, proxy)| in_force && (proxy.world >= entry.since_world) == live);
+            let matching = self
+                .proxies
+                .iter()
+                .filter(|(_, proxy)| in_force && (proxy.world >= entry.since_world) == live);
             matching.map(|(node, _)| node.clone()).collect()
         };
         ObjectReport {
@@ -180,9 +196,9 @@ impl Inner {
             },
             origin: entry.origin.as_ref().map(ToString::to_string),
             state: entry.state(),
-            // Hexadecimal text: JSON numbers lose digits beyond 2^53.
-            generation: format!("{:x}", entry.generation),
-            in_force: entry.in_force.map(|generation| format!("{generation:x}")),
+            // As text: JSON numbers lose digits beyond 2^53.
+            generation: entry.generation.to_string(),
+            in_force: entry.in_force.map(|generation| generation.to_string()),
             findings,
             live_on: nodes(true),
             pending_on: nodes(false),

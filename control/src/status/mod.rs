@@ -6,8 +6,5 @@ mod board;
 mod object;
 mod report;
 
-
-
-
 pub use board::Board;
 pub use report::{FindingReport, ObjectReport, ProxyReport, Refusal, State, Summary};

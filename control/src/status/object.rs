@@ -34,13 +34,27 @@ impl Entry {
         match outcome {
             Outcome::Deleted => None,
             Outcome::File(findings) if findings.is_empty() => None,
-            Outcome::File(findings) => Some(Self { findings, ..Self::default() }),
-            Outcome::Read { origin, generation, in_force, findings } => {
+            Outcome::File(findings) => Some(Self {
+                findings,
+                ..Self::default()
+            }),
+            Outcome::Read {
+                origin,
+                generation,
+                in_force,
+                findings,
+            } => {
                 let since_world = match before {
                     Some(before) if before.in_force == in_force => before.since_world,
                     _ => world,
                 };
-                Some(Self { origin: Some(origin), generation, in_force, since_world, findings })
+                Some(Self {
+                    origin: Some(origin),
+                    generation,
+                    in_force,
+                    since_world,
+                    findings,
+                })
             }
         }
     }
@@ -52,7 +66,8 @@ pub(super) fn news<'a>(before: &[Finding], now: &'a [Finding]) -> impl Iterator<
     // A finding that only moved to another line is no news.
     now.iter().filter(move |finding| {
         !before.iter().any(|known| {
-            (known.code, &known.object, &known.path, &known.problem) == (finding.code, &finding.object, &finding.path, &finding.problem)
+            (known.code, &known.object, &known.path, &known.problem)
+                == (finding.code, &finding.object, &finding.path, &finding.problem)
         })
     })
 }

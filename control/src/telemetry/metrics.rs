@@ -43,8 +43,13 @@ impl Metrics {
 
     /// A proxy has acknowledged the last phase of a push that began this long ago.
     pub fn converged(&self, elapsed: Duration) {
-        let bucket = BOUNDS_MS.iter().position(|bound| elapsed <= Duration::from_millis(*bound)).unwrap_or(BOUNDS_MS.len());
+        let bucket = BOUNDS_MS
+            .iter()
+            .position(|bound| elapsed <= Duration::from_millis(*bound))
+            .unwrap_or(BOUNDS_MS.len());
         self.convergence.counts[bucket].fetch_add(1, Relaxed);
-        self.convergence.sum_us.fetch_add(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.convergence
+            .sum_us
+            .fetch_add(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 }

@@ -14,29 +14,82 @@ use crate::status::{State, Summary};
 /// Names that Istio's dashboards ask for (`pilot_…`) are kept where they mean the same thing here.
 pub fn render(metrics: &Metrics, summary: &Summary) -> String {
     let mut text = String::with_capacity(4096);
-    head(&mut text, "weft_control_objects", "gauge", "Objects known, by kind and by what became of them.");
+    head(
+        &mut text,
+        "weft_control_objects",
+        "gauge",
+        "Objects known, by kind and by what became of them.",
+    );
     for ((kind, state), count) in &summary.objects {
-        line(&mut text, "weft_control_objects", &[("kind", kind), ("state", word(*state))], *count);
+        line(
+            &mut text,
+            "weft_control_objects",
+            &[("kind", kind), ("state", word(*state))],
+            *count,
+        );
     }
-    head(&mut text, "weft_control_findings", "gauge", "Present findings, by severity.");
+    head(
+        &mut text,
+        "weft_control_findings",
+        "gauge",
+        "Present findings, by severity.",
+    );
     for (severity, count) in &summary.findings {
         line(&mut text, "weft_control_findings", &[("severity", severity)], *count);
     }
-    single(&mut text, "weft_control_world_generation", "gauge", "Number of the newest world.", summary.world);
+    single(
+        &mut text,
+        "weft_control_world_generation",
+        "gauge",
+        "Number of the newest world.",
+        summary.world,
+    );
     let batches = metrics.batches.load(Relaxed);
-    single(&mut text, "weft_control_batches_total", "counter", "Batches of changes taken in.", batches);
+    single(
+        &mut text,
+        "weft_control_batches_total",
+        "counter",
+        "Batches of changes taken in.",
+        batches,
+    );
     let refusals = summary.refusals;
-    single(&mut text, "weft_control_refused_types", "gauge", "Resource types that a connected proxy refuses.", refusals);
+    single(
+        &mut text,
+        "weft_control_refused_types",
+        "gauge",
+        "Resource types that a connected proxy refuses.",
+        refusals,
+    );
     single(&mut text, "pilot_xds", "gauge", "Connected proxies.", summary.proxies);
-    head(&mut text, "pilot_xds_pushes", "counter", "Responses sent, by resource type.");
+    head(
+        &mut text,
+        "pilot_xds_pushes",
+        "counter",
+        "Responses sent, by resource type.",
+    );
     for kind in TypeUrl::ALL {
         let count = metrics.pushes[kind.index()].load(Relaxed);
-        line(&mut text, "pilot_xds_pushes", &[("type", &kind.short().to_ascii_lowercase())], count);
+        line(
+            &mut text,
+            "pilot_xds_pushes",
+            &[("type", &kind.short().to_ascii_lowercase())],
+            count,
+        );
     }
-    head(&mut text, "pilot_total_xds_rejects", "counter", "Responses refused by proxies, by resource type.");
+    head(
+        &mut text,
+        "pilot_total_xds_rejects",
+        "counter",
+        "Responses refused by proxies, by resource type.",
+    );
     for kind in TypeUrl::ALL {
         let count = metrics.rejects[kind.index()].load(Relaxed);
-        line(&mut text, "pilot_total_xds_rejects", &[("type", &kind.short().to_ascii_lowercase())], count);
+        line(
+            &mut text,
+            "pilot_total_xds_rejects",
+            &[("type", &kind.short().to_ascii_lowercase())],
+            count,
+        );
     }
     convergence(&mut text, metrics);
     text
@@ -44,15 +97,26 @@ pub fn render(metrics: &Metrics, summary: &Summary) -> String {
 
 fn convergence(text: &mut String, metrics: &Metrics) {
     let name = "pilot_proxy_convergence_time";
-    head(text, name, "histogram", "Seconds from the start of a push to its last acknowledgement.");
+    head(
+        text,
+        name,
+        "histogram",
+        "Seconds from the start of a push to its last acknowledgement.",
+    );
     let (mut total, bucket) = (0, format!("{name}_bucket"));
     for (place, count) in metrics.convergence.counts.iter().enumerate() {
         total += count.load(Relaxed);
-        let bound = BOUNDS_MS.get(place).map_or("+Inf".to_owned(), |bound| (*bound as f64 / 1e3).to_string());
+        let bound = BOUNDS_MS
+            .get(place)
+            .map_or("+Inf".to_owned(), |bound| (*bound as f64 / 1e3).to_string());
         line(text, &bucket, &[("le", &bound)], total);
     }
     // Writing to a String cannot fail.
-    _ = writeln!(text, "{name}_sum {}", metrics.convergence.sum_us.load(Relaxed) as f64 / 1e6);
+    _ = writeln!(
+        text,
+        "{name}_sum {}",
+        metrics.convergence.sum_us.load(Relaxed) as f64 / 1e6
+    );
     _ = writeln!(text, "{name}_count {total}");
 }
 

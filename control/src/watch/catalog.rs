@@ -44,7 +44,9 @@ impl Catalog {
         let keys: BTreeSet<_> = shown.iter().map(|manifest| manifest.key.clone()).collect();
         let mut owned = keys.clone();
         for key in concerned.difference(&keys) {
-            let Some(copies) = self.copies.get_mut(key) else { continue };
+            let Some(copies) = self.copies.get_mut(key) else {
+                continue;
+            };
             match missing {
                 Missing::Remove => {
                     copies.remove(file);
@@ -61,8 +63,14 @@ impl Catalog {
             }
         }
         for manifest in shown {
-            let copy = Copy { manifest: Arc::new(manifest), held: false };
-            self.copies.entry(copy.manifest.key.clone()).or_default().insert(file.to_owned(), copy);
+            let copy = Copy {
+                manifest: Arc::new(manifest),
+                held: false,
+            };
+            self.copies
+                .entry(copy.manifest.key.clone())
+                .or_default()
+                .insert(file.to_owned(), copy);
         }
         match owned.is_empty() {
             true => self.files.remove(file),
@@ -75,7 +83,9 @@ impl Catalog {
     /// Whether the file shows or holds an object that is not among `shown`.
     pub(super) fn would_lose(&self, file: &Path, shown: &[Manifest]) -> bool {
         let keys: BTreeSet<_> = shown.iter().map(|manifest| &manifest.key).collect();
-        self.files.get(file).is_some_and(|owned| owned.iter().any(|key| !keys.contains(key)))
+        self.files
+            .get(file)
+            .is_some_and(|owned| owned.iter().any(|key| !keys.contains(key)))
     }
 
     /// What the world has to learn about these objects.
@@ -99,14 +109,23 @@ impl Catalog {
 
     /// Every object there is, as one reset.
     pub(super) fn tell_all(&mut self) -> Event {
-        let winners = self.copies.iter().filter_map(|(key, copies)| Some((key, winner(copies)?.1)));
-        self.told = winners.map(|(key, copy)| (key.clone(), copy.manifest.clone())).collect();
+        let winners = self
+            .copies
+            .iter()
+            .filter_map(|(key, copies)| Some((key, winner(copies)?.1)));
+        self.told = winners
+            .map(|(key, copy)| (key.clone(), copy.manifest.clone()))
+            .collect();
         Event::Reset(self.told.values().cloned().collect())
     }
 
     /// The files that show one of these objects: what is said about them may have changed.
     pub(super) fn files_with(&self, keys: &BTreeSet<ObjectKey>) -> BTreeSet<PathBuf> {
-        keys.iter().filter_map(|key| self.copies.get(key)).flat_map(BTreeMap::keys).cloned().collect()
+        keys.iter()
+            .filter_map(|key| self.copies.get(key))
+            .flat_map(BTreeMap::keys)
+            .cloned()
+            .collect()
     }
 
     /// The objects of a file that another file, earlier in order, shows as well.
@@ -124,7 +143,10 @@ impl Catalog {
 
 /// The copy in force: of the first file in order of paths, files that show the object before those that hold it.
 fn winner(copies: &BTreeMap<PathBuf, Copy>) -> Option<(&PathBuf, &Copy)> {
-    copies.iter().find(|(_, copy)| !copy.held).or_else(|| copies.iter().next())
+    copies
+        .iter()
+        .find(|(_, copy)| !copy.held)
+        .or_else(|| copies.iter().next())
 }
 
 /// Nothing about the object differs, the place where it stands included.
@@ -145,7 +167,10 @@ pub(super) fn duplicate(lost: &Manifest, kept: &Manifest) -> Finding {
         },
         origin: lost.origin.clone(),
         path: String::new(),
-        problem: format!("is defined twice: {} is in force, {} is not read", kept.origin, lost.origin),
+        problem: format!(
+            "is defined twice: {} is in force, {} is not read",
+            kept.origin, lost.origin
+        ),
         fix: "delete one of the two".to_owned(),
     }
 }

@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use weft_policies::defaults::NAMESPACE as DEFAULT_NAMESPACE;
 use weft_policies::yaml::{self, Document};
-use weft_policies::{AnyObject, Finding, Severity, mesh};
+use weft_policies::{AnyObject, Finding, ObjectRef, Severity, mesh};
 
 use super::catalog::duplicate;
 use super::{Body, Manifest, codes};
 use crate::world::{Kind, NamespacedName, ObjectKey};
-
-/// Namespace of objects that state none, as `kubectl apply` has it.
-const DEFAULT_NAMESPACE: &str = "default";
 
 /// The ConfigMap that holds the mesh configuration, and its key (Istio: `istio` in the root namespace).
 const MESH_CONFIG_MAP: (&str, &str) = ("istio-system", "istio");
@@ -33,20 +31,29 @@ pub(super) struct Content {
 /// Reads the text of a file. Nothing fails: what cannot be read is among the findings.
 pub(super) fn decode(file: &str, bytes: &[u8]) -> Content {
     let (documents, findings) = yaml::parse_bytes(file, bytes);
-    let mut content = Content { torn: findings.iter().any(Finding::is_error), findings, ..Content::default() };
+    let mut content = Content {
+        torn: findings.iter().any(Finding::is_error),
+        findings,
+        ..Content::default()
+    };
     let mut seen = BTreeMap::new();
     let mut noted = std::collections::BTreeSet::new();
     for document in documents {
         let Some(kind) = known_kind(&document) else {
             // One note for each kind, however many objects of it there are.
             if !is_other_config_map(&document) && noted.insert((document.api_version.clone(), document.kind.clone())) {
-                content.findings.extend(pending::decode(&document).1);
+                content.findings.extend(weft_policies::read(&document).1);
             }
             continue;
         };
         if document.name.is_empty() {
             content.torn = true;
-            content.findings.push(finding(&document, codes::NAMELESS, "has no `metadata.name`", "give it a name"));
+            content.findings.push(finding(
+                &document,
+                codes::NAMELESS,
+                "has no `metadata.name`",
+                "give it a name",
+            ));
             continue;
         }
         let manifest = manifest(kind, document);
@@ -95,7 +102,10 @@ fn manifest(kind: Kind, document: Document) -> Manifest {
         (_, "") => DEFAULT_NAMESPACE,
         (_, stated) => stated,
     };
-    let key = ObjectKey { kind, name: NamespacedName::new(namespace, &document.name) };
+    let key = ObjectKey {
+        kind,
+        name: NamespacedName::new(namespace, &document.name),
+    };
     let generation = content_hash(&json);
     if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("namespace".to_owned(), Value::from(namespace));
@@ -108,12 +118,18 @@ fn manifest(kind: Kind, document: Document) -> Manifest {
         Kind::EndpointSlice => core_kind(json, &document, Body::EndpointSlice),
         Kind::MeshConfig => mesh_config(json, &document),
         Kind::Gateway | Kind::VirtualService | Kind::DestinationRule | Kind::ServiceEntry | Kind::Sidecar => {
-            let (object, findings) = pending::decode(&document);
+            let (object, findings) = weft_policies::read(&document);
             (object.map(|object| Body::Policy(stamped(object, generation))), findings)
         }
         Kind::File => (None, Vec::new()),
     };
-    Manifest { key, origin: document.origin, generation, body, findings }
+    Manifest {
+        key,
+        origin: document.origin,
+        generation,
+        body,
+        findings,
+    }
 }
 
 /// A file's object has its content for a generation, whatever the file says: `kubectl get` writes the cluster's
@@ -133,12 +149,24 @@ fn stamped(mut object: AnyObject, generation: u64) -> AnyObject {
 }
 
 /// A kind of Kubernetes itself: unknown fields are none of our business, wrong types are.
-fn core_kind<T: DeserializeOwned>(json: Value, document: &Document, body: fn(Box<T>) -> Body) -> (Option<Body>, Vec<Finding>) {
+fn core_kind<T: DeserializeOwned>(
+    json: Value,
+    document: &Document,
+    body: fn(Box<T>) -> Body,
+) -> (Option<Body>, Vec<Finding>) {
     match serde_json::from_value(json) {
         Ok(object) => (Some(body(Box::new(object))), Vec::new()),
         Err(error) => {
             let fix = "write it as the Kubernetes API has it";
-            (None, vec![finding(document, codes::UNDECODABLE, &format!("does not decode: {error}"), fix)])
+            (
+                None,
+                vec![finding(
+                    document,
+                    codes::UNDECODABLE,
+                    &format!("does not decode: {error}"),
+                    fix,
+                )],
+            )
         }
     }
 }
@@ -148,12 +176,24 @@ fn mesh_config(json: Value, document: &Document) -> (Option<Body>, Vec<Finding>)
         Ok(map) => map,
         Err(error) => {
             let problem = format!("does not decode: {error}");
-            return (None, vec![finding(document, codes::UNDECODABLE, &problem, "write `data` as a mapping to strings")]);
+            return (
+                None,
+                vec![finding(
+                    document,
+                    codes::UNDECODABLE,
+                    &problem,
+                    "write `data` as a mapping to strings",
+                )],
+            );
         }
     };
     let text = map.data.unwrap_or_default().remove(MESH_KEY).unwrap_or_default();
-    let line = document.node.get("data").and_then(|data| data.get(MESH_KEY)).map_or(document.origin.line, |node| node.line);
-    let (mesh, findings) = pending::mesh(&text, &document.origin.file, line);
+    let line = document
+        .node
+        .get("data")
+        .and_then(|data| data.get(MESH_KEY))
+        .map_or(document.origin.line, |node| node.line);
+    let (mesh, findings) = mesh::decode(&text, &document.origin.file, line, reference(document));
     (mesh.map(|mesh| Body::MeshConfig(Box::new(mesh))), findings)
 }
 
@@ -161,12 +201,21 @@ fn finding(document: &Document, code: &'static str, problem: &str, fix: &str) ->
     Finding {
         severity: Severity::Error,
         code,
-        object: document.reference(),
+        object: reference(document),
         origin: document.origin.clone(),
         path: String::new(),
         problem: problem.to_owned(),
         fix: fix.to_owned(),
     }
+}
+
+/// What a finding calls the object: with the namespace that it lands in.
+fn reference(document: &Document) -> ObjectRef {
+    let mut reference = document.reference();
+    if reference.namespace.is_empty() && reference.kind != "Namespace" {
+        DEFAULT_NAMESPACE.clone_into(&mut reference.namespace);
+    }
+    reference
 }
 
 /// FNV-1a over the JSON text, whose keys are sorted: the same on every machine and in every build.
@@ -176,10 +225,7 @@ fn content_hash(json: &Value) -> u64 {
 
 /// FNV-1a, 64 bits.
 pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-mod pending {
-    use super::*;
-    pub fn decode(_: &Document) -> (Option<AnyObject>, Vec<Finding>) { (None, vec![]) }
-    pub fn mesh(_: &str, _: &str, _: u32) -> (Option<mesh::MeshConfig>, Vec<Finding>) { (Some(Default::default()), vec![]) }
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }

@@ -50,7 +50,12 @@ pub(super) struct Looked {
 
 impl Directory {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, files: BTreeMap::new(), catalog: Catalog::default(), said: BTreeMap::new() }
+        Self {
+            root,
+            files: BTreeMap::new(),
+            catalog: Catalog::default(),
+            said: BTreeMap::new(),
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -81,7 +86,12 @@ impl Directory {
         files.insert(path.to_owned());
         events.extend(files.iter().filter_map(|file| self.say(file)));
         let again = self.files.get(path).is_some_and(|seen| seen.doubted);
-        if !again && self.files.get(path).is_some_and(|seen| seen.hash.is_none() && seen.findings.is_empty()) {
+        if !again
+            && self
+                .files
+                .get(path)
+                .is_some_and(|seen| seen.hash.is_none() && seen.findings.is_empty())
+        {
             self.files.remove(path);
         }
         Looked { events, again }
@@ -133,19 +143,33 @@ impl Directory {
         if hash.is_some() && hash == seen.hash && !seen.doubted {
             return BTreeSet::new();
         }
-        let content = bytes.map(|bytes| decode(&path.display().to_string(), &bytes)).unwrap_or_default();
-        let Content { manifests, findings, torn } = content;
+        let content = bytes
+            .map(|bytes| decode(&path.display().to_string(), &bytes))
+            .unwrap_or_default();
+        let Content {
+            manifests,
+            findings,
+            torn,
+        } = content;
         let agreed = seen.doubted && hash == seen.hash;
         seen.doubted = !torn && !agreed && self.catalog.would_lose(path, &manifests);
         seen.hash = hash;
         seen.findings = findings;
-        let missing = if torn || seen.doubted { Missing::Hold } else { Missing::Remove };
+        let missing = if torn || seen.doubted {
+            Missing::Hold
+        } else {
+            Missing::Remove
+        };
         self.catalog.update(path, manifests, missing)
     }
 
     /// What there is to say about a file, if it differs from what was said before.
     fn say(&mut self, file: &Path) -> Option<Event> {
-        let mut findings = self.files.get(file).map(|seen| seen.findings.clone()).unwrap_or_default();
+        let mut findings = self
+            .files
+            .get(file)
+            .map(|seen| seen.findings.clone())
+            .unwrap_or_default();
         findings.extend(self.catalog.overshadowed(file));
         self.say_findings(file, findings)
     }
@@ -153,7 +177,9 @@ impl Directory {
     fn say_left_out(&mut self, left_out: Vec<(PathBuf, String)>) -> Vec<Event> {
         let root = self.root.clone();
         let fix = "move some of it into another directory";
-        let findings = left_out.into_iter().map(|(path, problem)| file_finding(&path, codes::UNREADABLE_FILE, problem, fix));
+        let findings = left_out
+            .into_iter()
+            .map(|(path, problem)| file_finding(&path, codes::UNREADABLE_FILE, problem, fix));
         self.say_findings(&root, findings.collect()).into_iter().collect()
     }
 
@@ -165,7 +191,10 @@ impl Directory {
         if before.unwrap_or_default() == findings {
             return None;
         }
-        Some(Event::File { file: file.display().to_string().into(), findings })
+        Some(Event::File {
+            file: file.display().to_string().into(),
+            findings,
+        })
     }
 }
 
@@ -188,8 +217,15 @@ fn file_finding(path: &Path, code: &'static str, problem: String, fix: &str) -> 
     Finding {
         severity: Severity::Error,
         code,
-        object: ObjectRef { kind: "File".to_owned(), namespace: String::new(), name: path.display().to_string() },
-        origin: Origin { file: path.display().to_string().into(), line: 0 },
+        object: ObjectRef {
+            kind: "File".to_owned(),
+            namespace: String::new(),
+            name: path.display().to_string(),
+        },
+        origin: Origin {
+            file: path.display().to_string().into(),
+            line: 0,
+        },
         path: String::new(),
         problem,
         fix: fix.to_owned(),

@@ -2,20 +2,17 @@
 //! owns: when a file is believed, which of two files owns an object, limits on what is read.
 //! may not touch: what objects mean to each other, proxies.
 
-mod event;
-mod tree;
+mod catalog;
 mod codes;
 mod decode;
-mod catalog;
 mod directory;
+mod event;
 mod source;
 mod text;
+mod tree;
 
 #[cfg(test)]
 mod tests;
-
-
-
 
 pub use event::{Body, Event, Manifest};
 pub use source::{FileSource, OpenError, SECOND_LOOK_AFTER, SURVEY_EVERY, SURVEY_EVERY_WITHOUT_NOTICES};

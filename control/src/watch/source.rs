@@ -92,16 +92,35 @@ impl FileSource {
         let watcher = start(&root, sender, overflow.clone());
         let watched = identity(&root);
         let mut directory = Directory::new(root.clone());
-        let events = directory.read_all().map_err(|source| OpenError::Unreadable { path: root, source })?;
+        let events = directory
+            .read_all()
+            .map_err(|source| OpenError::Unreadable { path: root, source })?;
         let next_survey = Instant::now() + SURVEY_EVERY;
         let second_looks = BTreeMap::new();
-        Ok((Self { directory, notices, overflow, watcher, watched, second_looks, next_survey }, events))
+        Ok((
+            Self {
+                directory,
+                notices,
+                overflow,
+                watcher,
+                watched,
+                second_looks,
+                next_survey,
+            },
+            events,
+        ))
     }
 
     /// The next batch of events; never empty. Cancel safe: nothing is taken in before the batch is complete.
     pub async fn next(&mut self) -> Vec<Event> {
         loop {
-            let wake = self.second_looks.values().copied().chain([self.next_survey]).min().unwrap_or(self.next_survey);
+            let wake = self
+                .second_looks
+                .values()
+                .copied()
+                .chain([self.next_survey])
+                .min()
+                .unwrap_or(self.next_survey);
             // Cancel safe: a notice that was received is acted upon before the next await.
             let first = tokio::select! {
                 notice = self.notices.recv(), if self.watcher.is_some() => notice,
@@ -127,7 +146,12 @@ impl FileSource {
         }
         // Relaxed: the flag carries no data, the survey reads the directory itself.
         survey |= self.overflow.swap(false, Ordering::Relaxed);
-        let due: Vec<_> = self.second_looks.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone()).collect();
+        let due: Vec<_> = self
+            .second_looks
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(path, _)| path.clone())
+            .collect();
         paths.extend(due);
         let mut events = Vec::new();
         if survey {
@@ -145,14 +169,22 @@ impl FileSource {
     }
 
     fn survey(&mut self, now: Instant, paths: &mut BTreeSet<PathBuf>, events: &mut Vec<Event>) {
-        self.next_survey = now + if self.watcher.is_some() { SURVEY_EVERY } else { SURVEY_EVERY_WITHOUT_NOTICES };
+        self.next_survey = now
+            + if self.watcher.is_some() {
+                SURVEY_EVERY
+            } else {
+                SURVEY_EVERY_WITHOUT_NOTICES
+            };
         match self.directory.survey() {
             Ok((changed, said)) => {
                 paths.extend(changed);
                 events.extend(said);
             }
             // A directory that is away takes nothing with it: what it said last stays in force.
-            Err(error) => warn!("configuration directory {} cannot be read: {error}", self.directory.root().display()),
+            Err(error) => warn!(
+                "configuration directory {} cannot be read: {error}",
+                self.directory.root().display()
+            ),
         }
         self.watch_again();
     }
@@ -169,7 +201,10 @@ impl FileSource {
         // The old watch went with its directory; that there is none to remove is expected.
         _ = watcher.unwatch(&root);
         if let Err(error) = watcher.watch(&root, RecursiveMode::Recursive) {
-            warn!("no change notices for {}: {error}; looking every {SURVEY_EVERY_WITHOUT_NOTICES:?}", root.display());
+            warn!(
+                "no change notices for {}: {error}; looking every {SURVEY_EVERY_WITHOUT_NOTICES:?}",
+                root.display()
+            );
             self.watcher = None;
         }
     }
@@ -190,9 +225,14 @@ fn start(root: &Path, sender: mpsc::Sender<Notice>, overflow: Arc<AtomicBool>) -
         watcher.watch(&absolute(root), RecursiveMode::Recursive)?;
         Ok(watcher)
     });
-    started.map_err(|error| {
-        warn!("no change notices for {}: {error}; looking every {SURVEY_EVERY_WITHOUT_NOTICES:?}", root.display());
-    }).ok()
+    started
+        .map_err(|error| {
+            warn!(
+                "no change notices for {}: {error}; looking every {SURVEY_EVERY_WITHOUT_NOTICES:?}",
+                root.display()
+            );
+        })
+        .ok()
 }
 
 /// What an event of the kernel means here. A file counts once it is complete: closed after writing, or renamed;
@@ -205,16 +245,26 @@ fn notices(event: notify::Result<notify::Event>, root: &Path, watched: &Path) ->
     let mut notices = Vec::new();
     for path in event.paths {
         let Ok(rest) = path.strip_prefix(watched) else { continue };
-        let path = if rest.as_os_str().is_empty() { root.to_owned() } else { root.join(rest) };
+        let path = if rest.as_os_str().is_empty() {
+            root.to_owned()
+        } else {
+            root.join(rest)
+        };
         // What happens inside of hidden folders shows in the links that lead there.
-        let hidden_above = rest.parent().is_some_and(|above| above.iter().any(|part| tree::is_hidden(Path::new(part))));
+        let hidden_above = rest
+            .parent()
+            .is_some_and(|above| above.iter().any(|part| tree::is_hidden(Path::new(part))));
         let is_link = || fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
         let is_folder = || fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir());
         let notice = match event.kind {
             _ if hidden_above => None,
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => tree::counts(&path).then(|| Notice::File(path)),
             EventKind::Create(CreateKind::Folder) => Some(Notice::Survey),
-            EventKind::Create(_) if is_link() => Some(if tree::counts(&path) { Notice::File(path) } else { Notice::Survey }),
+            EventKind::Create(_) if is_link() => Some(if tree::counts(&path) {
+                Notice::File(path)
+            } else {
+                Notice::Survey
+            }),
             EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) if tree::counts(&path) && !is_folder() => {
                 Some(Notice::File(path))
             }

@@ -31,7 +31,13 @@ impl Desk {
             fs::write(dir.path().join(name), text).unwrap();
         }
         let (source, first) = FileSource::open(dir.path().to_owned()).unwrap();
-        let mut desk = Self { dir, source, objects: BTreeMap::new(), findings: BTreeMap::new(), deleted: Vec::new() };
+        let mut desk = Self {
+            dir,
+            source,
+            objects: BTreeMap::new(),
+            findings: BTreeMap::new(),
+            deleted: Vec::new(),
+        };
         desk.take(first);
         desk
     }
@@ -61,7 +67,10 @@ impl Desk {
                     self.deleted.push(key.to_string());
                 }
                 Event::Reset(all) => {
-                    self.objects = all.into_iter().map(|manifest| (manifest.key.to_string(), manifest)).collect();
+                    self.objects = all
+                        .into_iter()
+                        .map(|manifest| (manifest.key.to_string(), manifest))
+                        .collect();
                 }
                 Event::File { file, findings } if findings.is_empty() => _ = self.findings.remove(&*file),
                 Event::File { file, findings } => _ = self.findings.insert(file.to_string(), findings),
@@ -89,12 +98,18 @@ impl Desk {
     }
 
     fn problems(&self) -> String {
-        self.findings.values().flatten().map(|finding| format!("{finding}\n")).collect()
+        self.findings
+            .values()
+            .flatten()
+            .map(|finding| format!("{finding}\n"))
+            .collect()
     }
 }
 
 fn service(name: &str, ip: &str) -> String {
-    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {ip}, ports: [{{port: 80}}]}}\n")
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {ip}, ports: [{{port: 80}}]}}\n"
+    )
 }
 
 fn two(a: &str, b: &str) -> String {
@@ -116,20 +131,26 @@ async fn a_file_that_is_rewritten_in_place_counts_when_it_is_closed() {
     for round in 3..13 {
         let ip = format!("10.0.0.{round}");
         desk.cat("rules.yaml", &two(&ip, "10.0.0.2"));
-        desk.until("the new address", |desk| desk.ip("a").as_deref() == Some(&ip)).await;
+        desk.until("the new address", |desk| desk.ip("a").as_deref() == Some(&ip))
+            .await;
     }
-    assert_eq!(desk.deleted, [""; 0], "emptying a file on the way to its next content removes nothing");
+    assert_eq!(
+        desk.deleted, [""; 0],
+        "emptying a file on the way to its next content removes nothing"
+    );
 }
 
 #[tokio::test]
 async fn a_file_that_is_replaced_by_a_rename_counts_at_once() {
     let mut desk = Desk::open(&[("rules.yaml", &two("10.0.0.1", "10.0.0.2"))]);
     desk.rename_into("rules.yaml", &two("10.0.0.8", "10.0.0.9"));
-    desk.until("both new addresses", |desk| ips(desk) == some("10.0.0.8", "10.0.0.9")).await;
+    desk.until("both new addresses", |desk| ips(desk) == some("10.0.0.8", "10.0.0.9"))
+        .await;
     // As editors do it: the old file is moved away, a new one is written.
     fs::rename(desk.path("rules.yaml"), desk.path("rules.yaml~")).unwrap();
     desk.cat("rules.yaml", &two("10.0.0.6", "10.0.0.7"));
-    desk.until("the edited addresses", |desk| ips(desk) == some("10.0.0.6", "10.0.0.7")).await;
+    desk.until("the edited addresses", |desk| ips(desk) == some("10.0.0.6", "10.0.0.7"))
+        .await;
     assert_eq!(desk.deleted, [""; 0]);
 }
 
@@ -137,7 +158,8 @@ async fn a_file_that_is_replaced_by_a_rename_counts_at_once() {
 async fn an_unfinished_write_is_not_read() {
     let mut desk = Desk::open(&[("a.yaml", &service("a", "10.0.0.1"))]);
     let mut file = fs::File::create(desk.path("a.yaml")).unwrap();
-    file.write_all(b"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: 10.0.0.1").unwrap();
+    file.write_all(b"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: 10.0.0.1")
+        .unwrap();
     // Another file is complete: its notice is no reason to read the first one.
     desk.cat("b.yaml", &service("b", "10.0.0.2"));
     desk.until("b", |desk| desk.ip("b").is_some()).await;
@@ -145,7 +167,8 @@ async fn an_unfinished_write_is_not_read() {
     assert_eq!(desk.problems(), "");
     file.write_all(b"1, ports: [{port: 80}]}\n").unwrap();
     drop(file);
-    desk.until("the whole address", |desk| desk.ip("a").as_deref() == Some("10.0.0.11")).await;
+    desk.until("the whole address", |desk| desk.ip("a").as_deref() == Some("10.0.0.11"))
+        .await;
 }
 
 #[tokio::test]
@@ -155,7 +178,8 @@ async fn a_file_that_stays_empty_is_believed_and_one_that_fills_again_loses_noth
     desk.cat("other.yaml", &service("c", "10.0.0.3"));
     desk.until("the other file", |desk| desk.ip("c").is_some()).await;
     desk.cat("rules.yaml", &two("10.0.0.4", "10.0.0.2"));
-    desk.until("the new content", |desk| desk.ip("a").as_deref() == Some("10.0.0.4")).await;
+    desk.until("the new content", |desk| desk.ip("a").as_deref() == Some("10.0.0.4"))
+        .await;
     assert_eq!(desk.deleted, [""; 0]);
     desk.cat("rules.yaml", "");
     desk.until("both gone", |desk| ips(desk) == (None, None)).await;
@@ -166,11 +190,17 @@ async fn a_broken_document_keeps_its_object_and_costs_no_other() {
     let mut desk = Desk::open(&[("rules.yaml", &two("10.0.0.1", "10.0.0.2"))]);
     let broken = service("a", "10.0.0.5").replace("spec: {", "spec: {{{");
     desk.cat("rules.yaml", &format!("{broken}---\n{}", service("b", "10.0.0.9")));
-    desk.until("the good neighbour", |desk| desk.ip("b").as_deref() == Some("10.0.0.9")).await;
-    assert_eq!(desk.ip("a").as_deref(), Some("10.0.0.1"), "the broken one keeps its last good value");
+    desk.until("the good neighbour", |desk| desk.ip("b").as_deref() == Some("10.0.0.9"))
+        .await;
+    assert_eq!(
+        desk.ip("a").as_deref(),
+        Some("10.0.0.1"),
+        "the broken one keeps its last good value"
+    );
     assert!(desk.problems().contains("rules.yaml:"), "{}", desk.problems());
     desk.cat("rules.yaml", &two("10.0.0.7", "10.0.0.9"));
-    desk.until("the mended one", |desk| desk.ip("a").as_deref() == Some("10.0.0.7")).await;
+    desk.until("the mended one", |desk| desk.ip("a").as_deref() == Some("10.0.0.7"))
+        .await;
     assert_eq!(desk.problems(), "");
     assert_eq!(desk.deleted, [""; 0]);
 }
@@ -179,17 +209,28 @@ async fn a_broken_document_keeps_its_object_and_costs_no_other() {
 async fn an_object_that_does_not_decode_is_refused_by_name() {
     let mut desk = Desk::open(&[("a.yaml", &service("a", "10.0.0.1"))]);
     desk.cat("a.yaml", &service("a", "10.0.0.1").replace("port: 80", "port: eighty"));
-    let refused = |desk: &Desk| desk.objects.get("Service/default/a").is_some_and(|manifest| manifest.body.is_none());
+    let refused = |desk: &Desk| {
+        desk.objects
+            .get("Service/default/a")
+            .is_some_and(|manifest| manifest.body.is_none())
+    };
     desk.until("the refusal", refused).await;
     let finding = desk.objects["Service/default/a"].findings[0].to_string();
-    assert!(finding.contains("Service") && finding.contains("a.yaml:1") && finding.contains("eighty"), "{finding}");
+    assert!(
+        finding.contains("Service") && finding.contains("a.yaml:1") && finding.contains("eighty"),
+        "{finding}"
+    );
 }
 
 #[tokio::test]
 async fn objects_go_when_their_document_or_file_does() {
-    let mut desk = Desk::open(&[("rules.yaml", &two("10.0.0.1", "10.0.0.2")), ("c.yml", &service("c", "10.0.0.3"))]);
+    let mut desk = Desk::open(&[
+        ("rules.yaml", &two("10.0.0.1", "10.0.0.2")),
+        ("c.yml", &service("c", "10.0.0.3")),
+    ]);
     desk.cat("rules.yaml", &service("b", "10.0.0.2"));
-    desk.until("a gone", |desk| ips(desk) == (None, Some("10.0.0.2".to_owned()))).await;
+    desk.until("a gone", |desk| ips(desk) == (None, Some("10.0.0.2".to_owned())))
+        .await;
     fs::remove_file(desk.path("c.yml")).unwrap();
     desk.until("c gone", |desk| desk.ip("c").is_none()).await;
     assert_eq!(desk.deleted, ["Service/default/a", "Service/default/c"]);
@@ -197,15 +238,23 @@ async fn objects_go_when_their_document_or_file_does() {
 
 #[tokio::test]
 async fn an_object_in_two_files_is_an_error_that_names_both_and_the_first_path_wins() {
-    let mut desk = Desk::open(&[("m.yaml", &service("a", "10.0.0.1")), ("z.yaml", &service("a", "10.0.0.9"))]);
+    let mut desk = Desk::open(&[
+        ("m.yaml", &service("a", "10.0.0.1")),
+        ("z.yaml", &service("a", "10.0.0.9")),
+    ]);
     assert_eq!(desk.ip("a").as_deref(), Some("10.0.0.1"));
     let problems = desk.problems();
-    assert!(problems.contains("m.yaml:1") && problems.contains("z.yaml:1"), "{problems}");
+    assert!(
+        problems.contains("m.yaml:1") && problems.contains("z.yaml:1"),
+        "{problems}"
+    );
     // A third one that comes first in order takes over; when it goes, the second is in force again.
     desk.cat("b.yaml", &service("a", "10.0.0.5"));
-    desk.until("the first path", |desk| desk.ip("a").as_deref() == Some("10.0.0.5")).await;
+    desk.until("the first path", |desk| desk.ip("a").as_deref() == Some("10.0.0.5"))
+        .await;
     fs::remove_file(desk.path("b.yaml")).unwrap();
-    desk.until("the second path", |desk| desk.ip("a").as_deref() == Some("10.0.0.1")).await;
+    desk.until("the second path", |desk| desk.ip("a").as_deref() == Some("10.0.0.1"))
+        .await;
     fs::remove_file(desk.path("z.yaml")).unwrap();
     desk.until("no complaint", |desk| desk.findings.is_empty()).await;
     assert_eq!(desk.deleted, [""; 0]);
@@ -235,7 +284,13 @@ async fn a_mounted_config_map_is_followed_through_its_links() {
     link("..1", "..data");
     link("..data/rules.yaml", "rules.yaml");
     let (source, first) = FileSource::open(dir.path().to_owned()).unwrap();
-    let mut desk = Desk { dir, source, objects: BTreeMap::new(), findings: BTreeMap::new(), deleted: Vec::new() };
+    let mut desk = Desk {
+        dir,
+        source,
+        objects: BTreeMap::new(),
+        findings: BTreeMap::new(),
+        deleted: Vec::new(),
+    };
     desk.take(first);
     assert_eq!(desk.ip("a").as_deref(), Some("10.0.0.1"));
     assert_eq!(desk.objects.len(), 1);
@@ -244,7 +299,10 @@ async fn a_mounted_config_map_is_followed_through_its_links() {
     std::os::unix::fs::symlink("..2", desk.path("..data_tmp")).unwrap();
     fs::rename(desk.path("..data_tmp"), desk.path("..data")).unwrap();
     fs::remove_dir_all(desk.path("..1")).unwrap();
-    desk.until("the swapped content", |desk| desk.ip("a").as_deref() == Some("10.0.0.2")).await;
+    desk.until("the swapped content", |desk| {
+        desk.ip("a").as_deref() == Some("10.0.0.2")
+    })
+    .await;
     assert_eq!(desk.deleted, [""; 0]);
 }
 
@@ -258,12 +316,16 @@ async fn a_change_that_no_notice_tells_of_is_found_by_the_survey() {
     std::os::unix::fs::symlink(&target, desk.path("a.yaml")).unwrap();
     desk.until("the linked file", |desk| desk.ip("a").is_some()).await;
     fs::write(&target, service("a", "10.0.0.22")).unwrap();
-    desk.until("its new content", |desk| desk.ip("a").as_deref() == Some("10.0.0.22")).await;
+    desk.until("its new content", |desk| desk.ip("a").as_deref() == Some("10.0.0.22"))
+        .await;
 }
 
 #[tokio::test]
 async fn folders_that_come_later_are_read_and_hidden_things_are_not() {
-    let mut desk = Desk::open(&[(".hidden.yaml", &service("h", "10.0.0.1")), ("notes.txt", &service("t", "10.0.0.1"))]);
+    let mut desk = Desk::open(&[
+        (".hidden.yaml", &service("h", "10.0.0.1")),
+        ("notes.txt", &service("t", "10.0.0.1")),
+    ]);
     assert_eq!(desk.objects.len(), 0);
     fs::create_dir_all(desk.path("more/deep")).unwrap();
     fs::create_dir(desk.path(".git")).unwrap();
@@ -281,15 +343,24 @@ async fn unknown_kinds_get_one_note_and_harm_nothing() {
     assert_eq!(desk.ip("a").as_deref(), Some("10.0.0.1"));
     let notes: Vec<_> = desk.findings.values().flatten().collect();
     assert_eq!(notes.len(), 1, "{notes:?}");
-    assert!(!notes[0].is_error() && notes[0].to_string().contains("Deployment"), "{}", notes[0]);
+    assert!(
+        !notes[0].is_error() && notes[0].to_string().contains("Deployment"),
+        "{}",
+        notes[0]
+    );
 }
 
 #[test]
 fn a_directory_that_is_none_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("nowhere");
-    let Err(error) = FileSource::open(missing.clone()) else { panic!("opened nothing") };
-    assert!(matches!(&error, OpenError::Missing(path) if *path == missing), "{error}");
+    let Err(error) = FileSource::open(missing.clone()) else {
+        panic!("opened nothing")
+    };
+    assert!(
+        matches!(&error, OpenError::Missing(path) if *path == missing),
+        "{error}"
+    );
     assert!(error.to_string().contains("nowhere"), "{error}");
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();

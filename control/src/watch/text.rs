@@ -19,7 +19,10 @@ pub fn events_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec
     for (file, mut findings) in said {
         findings.extend(catalog.overshadowed(&PathBuf::from(file)));
         if !findings.is_empty() {
-            events.push(Event::File { file: file.into(), findings });
+            events.push(Event::File {
+                file: file.into(),
+                findings,
+            });
         }
     }
     events

@@ -95,14 +95,22 @@ pub(super) fn list(root: &Path) -> io::Result<Listing> {
             if kind.is_dir() {
                 match depth < DEPTH_MAX {
                     true => folders.push((path, depth + 1)),
-                    false => listing.left_out.push((path, format!("is more than {DEPTH_MAX} folders deep"))),
+                    false => listing
+                        .left_out
+                        .push((path, format!("is more than {DEPTH_MAX} folders deep"))),
                 }
             } else if has_known_ending(&path) {
                 // Gone since the folder was listed: that is no news here, its own event follows.
-                let Ok(Some(signature)) = Signature::of(&path) else { continue };
+                let Ok(Some(signature)) = Signature::of(&path) else {
+                    continue;
+                };
                 bytes += signature.size();
                 match listing.files.len() < FILES_MAX && bytes <= TOTAL_BYTES_MAX {
-                    true => listing.files.push(Found { path, signature, linked: kind.is_symlink() }),
+                    true => listing.files.push(Found {
+                        path,
+                        signature,
+                        linked: kind.is_symlink(),
+                    }),
                     false => listing.left_out.push((path, limit())),
                 }
             }
@@ -123,11 +131,14 @@ pub(super) fn counts(path: &Path) -> bool {
 
 /// Whether the last part of the path begins with a dot: editors' swap files, `..data` of mounted ConfigMaps.
 pub(super) fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn has_known_ending(path: &Path) -> bool {
-    path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending))
+    path.extension()
+        .and_then(|ending| ending.to_str())
+        .is_some_and(|ending| ENDINGS.contains(&ending))
 }
 
 #[cfg(test)]

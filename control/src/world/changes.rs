@@ -24,15 +24,24 @@ impl Changes {
         });
         let objects = &mut changes.objects;
         let mut note = |kind, name: &NamespacedName| {
-            objects.insert(ObjectKey { kind, name: name.clone() });
+            objects.insert(ObjectKey {
+                kind,
+                name: name.clone(),
+            });
         };
         differing(&old.services, &new.services, |name| note(Kind::Service, name));
         differing(&old.pods, &new.pods, |name| note(Kind::Pod, name));
         differing(&old.secrets, &new.secrets, |name| note(Kind::Secret, name));
         policies(&old.gateways, &new.gateways, |name| note(Kind::Gateway, name));
-        policies(&old.virtual_services, &new.virtual_services, |name| note(Kind::VirtualService, name));
-        policies(&old.destination_rules, &new.destination_rules, |name| note(Kind::DestinationRule, name));
-        policies(&old.service_entries, &new.service_entries, |name| note(Kind::ServiceEntry, name));
+        policies(&old.virtual_services, &new.virtual_services, |name| {
+            note(Kind::VirtualService, name)
+        });
+        policies(&old.destination_rules, &new.destination_rules, |name| {
+            note(Kind::DestinationRule, name)
+        });
+        policies(&old.service_entries, &new.service_entries, |name| {
+            note(Kind::ServiceEntry, name)
+        });
         policies(&old.sidecars, &new.sidecars, |name| note(Kind::Sidecar, name));
         if !Arc::ptr_eq(&old.mesh, &new.mesh) {
             note(Kind::MeshConfig, &NamespacedName::new("istio-system", "istio"));

@@ -13,14 +13,22 @@ use crate::watch::{Event, FileSource};
 ///
 /// Readers of the channel see the newest world only; whoever needs to know what changed keeps the world it has seen
 /// and asks [`super::Changes::between`].
-pub async fn keep(mut source: FileSource, first: Vec<Event>, worlds: watch::Sender<Arc<World>>, board: Arc<Board>, metrics: Arc<Metrics>) {
+pub async fn keep(
+    mut source: FileSource,
+    first: Vec<Event>,
+    worlds: watch::Sender<Arc<World>>,
+    board: Arc<Board>,
+    metrics: Arc<Metrics>,
+) {
     let mut writer = Writer::default();
     let mut events = first;
     loop {
         metrics.batch();
         let verdicts = writer.apply(events);
         let published = writer.publish();
-        let generation = published.as_ref().map_or_else(|| worlds.borrow().generation, |world| world.generation);
+        let generation = published
+            .as_ref()
+            .map_or_else(|| worlds.borrow().generation, |world| world.generation);
         // The status knows of a world before any proxy can acknowledge it.
         board.record(verdicts, generation);
         if let Some(world) = published {

@@ -15,13 +15,16 @@ mod shelf;
 mod view;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use changes::Changes;
 pub use endpoint::{Endpoint, Locality, Readiness};
 pub use keep::keep;
 pub use key::{Kind, NamespacedName, ObjectKey};
 pub use load::load;
 pub use pod::{ContainerPort, Pod};
-pub use weft_policies::kind::protocol::Protocol;
 pub use service::{Service, ServicePort, TargetPort};
 pub use view::{Map, Policies, Secret, World};
+pub use weft_policies::kind::protocol::Protocol;
 pub use writer::{Outcome, Verdict, Writer};

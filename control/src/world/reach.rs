@@ -29,7 +29,10 @@ impl Reach {
         if let Some(slice) = slice {
             let service = slice.service.clone();
             self.owners.insert(name.clone(), service.clone());
-            self.slices.entry(service.clone()).or_default().insert(name.name.clone(), slice);
+            self.slices
+                .entry(service.clone())
+                .or_default()
+                .insert(name.name.clone(), slice);
             touched.push(service);
         }
         touched
@@ -37,7 +40,9 @@ impl Reach {
 
     /// Forgets the slice; returns the Service that it belonged to.
     pub(super) fn remove_slice(&mut self, name: &NamespacedName) -> Vec<NamespacedName> {
-        let Some(service) = self.owners.remove(name) else { return Vec::new() };
+        let Some(service) = self.owners.remove(name) else {
+            return Vec::new();
+        };
         if let Some(slices) = self.slices.get_mut(&service) {
             slices.remove(&name.name);
             if slices.is_empty() {
@@ -50,7 +55,10 @@ impl Reach {
     /// Indexes a pod that is about to enter the world.
     pub(super) fn add_pod(&mut self, name: &NamespacedName, pod: &Pod) {
         for (key, value) in pod.labels.iter() {
-            let entry = self.by_label.entry((name.namespace.clone(), key.clone(), value.clone())).or_default();
+            let entry = self
+                .by_label
+                .entry((name.namespace.clone(), key.clone(), value.clone()))
+                .or_default();
             entry.insert(name.name.clone());
         }
         if let Some(ip) = pod.ip {
@@ -87,7 +95,10 @@ impl Reach {
         services: &'a BTreeMap<NamespacedName, Arc<Service>>,
     ) -> impl Iterator<Item = NamespacedName> + 'a {
         let namespace = name.namespace.clone();
-        let from = NamespacedName { namespace: namespace.clone(), name: "".into() };
+        let from = NamespacedName {
+            namespace: namespace.clone(),
+            name: "".into(),
+        };
         let selecting = services
             .range(from..)
             .take_while(move |(key, _)| key.namespace == namespace)
@@ -153,7 +164,11 @@ impl Reach {
         pods: &'a BTreeMap<NamespacedName, Arc<Pod>>,
     ) -> Option<&'a Pod> {
         let there = self.by_ip.get(&address)?;
-        let mut candidates: Vec<&Pod> = there.iter().filter_map(|name| pods.get(name)).map(Arc::as_ref).collect();
+        let mut candidates: Vec<&Pod> = there
+            .iter()
+            .filter_map(|name| pods.get(name))
+            .map(Arc::as_ref)
+            .collect();
         if let Some(service) = service.filter(|_| candidates.len() > 1) {
             candidates.retain(|pod| pod.namespace == service.namespace && selects(&service.selector, &pod.labels));
         }
@@ -173,14 +188,26 @@ impl Reach {
         }
         let namespace: Arc<str> = service.namespace.as_str().into();
         let carriers = service.selector.iter().map(|(key, value)| {
-            self.by_label.get(&(namespace.clone(), key.clone(), value.clone())).map(|pods| (pods.len(), pods))
+            self.by_label
+                .get(&(namespace.clone(), key.clone(), value.clone()))
+                .map(|pods| (pods.len(), pods))
         });
         // The rarest label leaves the fewest pods to look at; a label that nobody carries leaves none.
-        let candidates = carriers.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min_by_key(|(len, _)| *len));
-        let found = candidates.into_iter().flat_map(|(_, names)| names.iter()).filter_map(|name| {
-            let pod = pods.get(&NamespacedName { namespace: namespace.clone(), name: name.clone() })?;
-            selects(&service.selector, &pod.labels).then(|| selected_endpoint(service, pod)).flatten()
-        });
+        let candidates = carriers
+            .collect::<Option<Vec<_>>>()
+            .and_then(|all| all.into_iter().min_by_key(|(len, _)| *len));
+        let found = candidates
+            .into_iter()
+            .flat_map(|(_, names)| names.iter())
+            .filter_map(|name| {
+                let pod = pods.get(&NamespacedName {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                })?;
+                selects(&service.selector, &pod.labels)
+                    .then(|| selected_endpoint(service, pod))
+                    .flatten()
+            });
         Some(found.collect())
     }
 }
@@ -189,7 +216,10 @@ impl Reach {
 fn listed_endpoint(service: &NamespacedName, slice: &Slice, listed: &SliceEndpoint, pod: Option<&Pod>) -> Endpoint {
     let locality = match pod {
         Some(pod) if pod.locality != Locality::default() => pod.locality.clone(),
-        _ => Locality { zone: listed.zone.clone(), ..Locality::default() },
+        _ => Locality {
+            zone: listed.zone.clone(),
+            ..Locality::default()
+        },
     };
     Endpoint {
         address: listed.address,
@@ -209,11 +239,19 @@ fn listed_endpoint(service: &NamespacedName, slice: &Slice, listed: &SliceEndpoi
 fn selected_endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
     let target = |target: &TargetPort| match target {
         TargetPort::Number(number) => Some(*number),
-        TargetPort::Named(name) => pod.container_ports.iter().find(|port| port.name == *name).map(|port| port.number),
+        TargetPort::Named(name) => pod
+            .container_ports
+            .iter()
+            .find(|port| port.name == *name)
+            .map(|port| port.number),
     };
     Some(Endpoint {
         address: pod.ip?,
-        ports: service.ports.iter().filter_map(|port| Some((port.name.clone(), target(&port.target)?))).collect(),
+        ports: service
+            .ports
+            .iter()
+            .filter_map(|port| Some((port.name.clone(), target(&port.target)?)))
+            .collect(),
         labels: pod.labels.clone(),
         workload: pod.workload.clone(),
         namespace: pod.namespace.clone(),

@@ -16,7 +16,10 @@ pub(super) struct Shelf<S> {
 
 impl<S> Default for Shelf<S> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), stale: false }
+        Self {
+            objects: BTreeMap::new(),
+            stale: false,
+        }
     }
 }
 

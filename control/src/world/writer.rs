@@ -78,8 +78,14 @@ impl Writer {
                 Event::Delete(key) => verdicts.extend(self.delete(key)),
                 Event::Reset(manifests) => self.reset(manifests, &mut verdicts),
                 Event::File { file, findings } => {
-                    let name = NamespacedName { namespace: "".into(), name: file };
-                    verdicts.push(Verdict { key: ObjectKey { kind: Kind::File, name }, outcome: Outcome::File(findings) });
+                    let name = NamespacedName {
+                        namespace: "".into(),
+                        name: file,
+                    };
+                    verdicts.push(Verdict {
+                        key: ObjectKey { kind: Kind::File, name },
+                        outcome: Outcome::File(findings),
+                    });
                 }
             }
         }
@@ -105,7 +111,12 @@ impl Writer {
         // Even an empty cluster is a world: from now on "nothing" is an answer.
         self.changed = true;
         let present: BTreeSet<_> = manifests.iter().map(|manifest| manifest.key.clone()).collect();
-        let gone: Vec<_> = self.known.keys().filter(|key| !present.contains(*key)).cloned().collect();
+        let gone: Vec<_> = self
+            .known
+            .keys()
+            .filter(|key| !present.contains(*key))
+            .cloned()
+            .collect();
         for key in gone {
             verdicts.extend(self.delete(key));
         }
@@ -115,7 +126,13 @@ impl Writer {
     }
 
     fn put(&mut self, manifest: &Manifest) -> Verdict {
-        let Manifest { key, origin, generation, body, findings } = manifest;
+        let Manifest {
+            key,
+            origin,
+            generation,
+            body,
+            findings,
+        } = manifest;
         let known = self.known.entry(key.clone()).or_insert(Known { accepted: None });
         // The same content in another place changes nothing but where a finding points.
         let fresh = known.accepted != Some(*generation);
@@ -127,16 +144,25 @@ impl Writer {
             self.changed = true;
             self.put_body(&key.name, body, *generation, origin);
         }
-        let outcome =
-            Outcome::Read { origin: origin.clone(), generation: *generation, in_force, findings: findings.clone() };
-        Verdict { key: key.clone(), outcome }
+        let outcome = Outcome::Read {
+            origin: origin.clone(),
+            generation: *generation,
+            in_force,
+            findings: findings.clone(),
+        };
+        Verdict {
+            key: key.clone(),
+            outcome,
+        }
     }
 
     fn put_body(&mut self, name: &NamespacedName, body: &Body, generation: u64, origin: &Origin) {
         match body {
             Body::Policy(AnyObject::Gateway(object)) => self.gateways.put(name.clone(), object.clone()),
             Body::Policy(AnyObject::VirtualService(object)) => self.virtual_services.put(name.clone(), object.clone()),
-            Body::Policy(AnyObject::DestinationRule(object)) => self.destination_rules.put(name.clone(), object.clone()),
+            Body::Policy(AnyObject::DestinationRule(object)) => {
+                self.destination_rules.put(name.clone(), object.clone())
+            }
             Body::Policy(AnyObject::ServiceEntry(object)) => self.service_entries.put(name.clone(), object.clone()),
             Body::Policy(AnyObject::Sidecar(object)) => self.sidecars.put(name.clone(), object.clone()),
             Body::MeshConfig(mesh) => self.world.mesh = Arc::new((**mesh).clone()),
@@ -149,7 +175,8 @@ impl Writer {
                 self.remove_pod(name);
                 if let Some(pod) = convert::pod(object) {
                     self.reach.add_pod(name, &pod);
-                    self.touched.extend(self.reach.services_of(name, &pod, &self.world.services));
+                    self.touched
+                        .extend(self.reach.services_of(name, &pod, &self.world.services));
                     Arc::make_mut(&mut self.world.pods).insert(name.clone(), Arc::new(pod));
                 }
             }
@@ -160,7 +187,10 @@ impl Writer {
                 let keys = object.data.iter().flat_map(BTreeMap::keys);
                 let secret = Secret {
                     kind: object.type_.clone().unwrap_or_default(),
-                    keys: keys.chain(object.string_data.iter().flat_map(BTreeMap::keys)).cloned().collect(),
+                    keys: keys
+                        .chain(object.string_data.iter().flat_map(BTreeMap::keys))
+                        .cloned()
+                        .collect(),
                 };
                 Arc::make_mut(&mut self.world.secrets).insert(name.clone(), Arc::new(secret));
             }
@@ -196,12 +226,18 @@ impl Writer {
             }
             Kind::File => {}
         }
-        Some(Verdict { key, outcome: Outcome::Deleted })
+        Some(Verdict {
+            key,
+            outcome: Outcome::Deleted,
+        })
     }
 
     fn remove_pod(&mut self, name: &NamespacedName) {
-        let Some(pod) = Arc::make_mut(&mut self.world.pods).remove(name) else { return };
-        self.touched.extend(self.reach.services_of(name, &pod, &self.world.services));
+        let Some(pod) = Arc::make_mut(&mut self.world.pods).remove(name) else {
+            return;
+        };
+        self.touched
+            .extend(self.reach.services_of(name, &pod, &self.world.services));
         self.reach.remove_pod(name, &pod);
     }
 

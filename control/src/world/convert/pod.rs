@@ -19,7 +19,11 @@ pub(in crate::world) fn pod(object: &k8s::Pod) -> Option<Pod> {
     let spec = object.spec.clone().unwrap_or_default();
     let own_labels = object.metadata.labels.clone().unwrap_or_default();
     let name = object.metadata.name.clone().unwrap_or_default();
-    let ip = status.pod_ip.iter().chain(status.pod_ips.iter().flatten().map(|ip| &ip.ip)).find_map(|ip| ip.parse().ok());
+    let ip = status
+        .pod_ip
+        .iter()
+        .chain(status.pod_ips.iter().flatten().map(|ip| &ip.ip))
+        .find_map(|ip| ip.parse().ok());
     Some(Pod {
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
         ip,
@@ -37,7 +41,12 @@ pub(in crate::world) fn pod(object: &k8s::Pod) -> Option<Pod> {
             .unwrap_or_else(|| DEFAULT_SERVICE_ACCOUNT.to_owned()),
         node: spec.node_name,
         workload: workload(object).unwrap_or_else(|| name.clone()),
-        container_ports: spec.containers.iter().flat_map(|container| container.ports.iter().flatten()).filter_map(port).collect(),
+        container_ports: spec
+            .containers
+            .iter()
+            .flat_map(|container| container.ports.iter().flatten())
+            .filter_map(port)
+            .collect(),
         readiness: readiness(object, &status),
         name,
     })
@@ -48,7 +57,11 @@ fn readiness(object: &k8s::Pod, status: &k8s::PodStatus) -> Readiness {
     if object.metadata.deletion_timestamp.is_some() {
         return Readiness::Terminating;
     }
-    let stated = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready");
+    let stated = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Ready");
     let ready = match stated {
         Some(condition) => condition.status == "True",
         None => status.phase.as_deref() != Some("Pending"),
@@ -58,11 +71,23 @@ fn readiness(object: &k8s::Pod, status: &k8s::PodStatus) -> Readiness {
 
 /// The controller that owns the pod. A ReplicaSet made by a Deployment is named `deployment-hash`.
 fn workload(object: &k8s::Pod) -> Option<String> {
-    let owner = object.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
-    let hash = object.metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
+    let owner = object
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))?;
+    let hash = object
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get("pod-template-hash"));
     match (owner.kind.as_str(), hash) {
         ("ReplicaSet", Some(hash)) => {
-            let name = owner.name.strip_suffix(hash.as_str()).and_then(|name| name.strip_suffix('-'));
+            let name = owner
+                .name
+                .strip_suffix(hash.as_str())
+                .and_then(|name| name.strip_suffix('-'));
             Some(name.unwrap_or(&owner.name).to_owned())
         }
         _ => Some(owner.name.clone()),
@@ -74,12 +99,19 @@ fn port(port: &k8s::ContainerPort) -> Option<ContainerPort> {
         return None;
     }
     let number = u16::try_from(port.container_port).ok().filter(|number| *number != 0)?;
-    Some(ContainerPort { name: port.name.clone().unwrap_or_default(), number })
+    Some(ContainerPort {
+        name: port.name.clone().unwrap_or_default(),
+        number,
+    })
 }
 
 fn locality(text: &str) -> Locality {
     let separator = if text.contains('/') { '/' } else { '.' };
     let mut parts = text.split(separator).map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
-    Locality { region: next(), zone: next(), sub_zone: next() }
+    Locality {
+        region: next(),
+        zone: next(),
+        sub_zone: next(),
+    }
 }

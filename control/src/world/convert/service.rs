@@ -16,11 +16,21 @@ pub(in crate::world) fn service(object: &k8s::Service, generation: u64, origin: 
     let own_labels = object.metadata.labels.clone().unwrap_or_default();
     let annotations = object.metadata.annotations.clone().unwrap_or_default();
     let spec = object.spec.clone().unwrap_or_default();
-    let external_name = (spec.type_.as_deref() == Some("ExternalName"))
-        .then(|| spec.external_name.clone().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase());
+    let external_name = (spec.type_.as_deref() == Some("ExternalName")).then(|| {
+        spec.external_name
+            .clone()
+            .unwrap_or_default()
+            .trim_end_matches('.')
+            .to_ascii_lowercase()
+    });
     let headless = external_name.is_none() && spec.cluster_ip.as_deref() == Some("None");
-    let mut cluster_ips: Vec<_> =
-        spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).filter_map(|ip| ip.parse().ok()).collect();
+    let mut cluster_ips: Vec<_> = spec
+        .cluster_ips
+        .iter()
+        .flatten()
+        .chain(&spec.cluster_ip)
+        .filter_map(|ip| ip.parse().ok())
+        .collect();
     cluster_ips.dedup();
     if cluster_ips.len() > 1 && cluster_ips.last() == cluster_ips.first() {
         cluster_ips.pop();
@@ -33,8 +43,16 @@ pub(in crate::world) fn service(object: &k8s::Service, generation: u64, origin: 
         ports: spec.ports.iter().flatten().filter_map(port).collect(),
         selector: spec.selector.unwrap_or_default(),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
-        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0.as_millisecond()),
-        export_to: export_to(own_labels.get(labels::EXPORT_TO).or_else(|| annotations.get(labels::EXPORT_TO))),
+        created: object
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0.as_millisecond()),
+        export_to: export_to(
+            own_labels
+                .get(labels::EXPORT_TO)
+                .or_else(|| annotations.get(labels::EXPORT_TO)),
+        ),
         name,
         namespace,
         labels: own_labels,
@@ -62,11 +80,19 @@ fn port(port: &k8s::ServicePort) -> Option<ServicePort> {
         },
     };
     let protocol = Protocol::of_service_port(port.app_protocol.as_deref(), port.name.as_deref(), number, None);
-    Some(ServicePort { name, number, target, protocol })
+    Some(ServicePort {
+        name,
+        number,
+        target,
+        protocol,
+    })
 }
 
 /// The list within a label or annotation: namespaces separated by commas.
 fn export_to(value: Option<&String>) -> Vec<String> {
     let parts = value.into_iter().flat_map(|value| value.split(','));
-    parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+    parts
+        .map(|part| part.trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect()
 }

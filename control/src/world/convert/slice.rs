@@ -42,23 +42,39 @@ pub(in crate::world) fn slice(object: &k8s::EndpointSlice) -> Option<Slice> {
     Some(Slice {
         service: NamespacedName::new(namespace, service),
         ports: ports.collect(),
-        endpoints: object.endpoints.iter().flatten().flat_map(|endpoint| addresses(endpoint, namespace)).collect(),
+        endpoints: object
+            .endpoints
+            .iter()
+            .flatten()
+            .flat_map(|endpoint| addresses(endpoint, namespace))
+            .collect(),
     })
 }
 
 fn addresses<'a>(endpoint: &'a k8s::Endpoint, namespace: &'a str) -> impl Iterator<Item = SliceEndpoint> + 'a {
-    let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod")).and_then(|target| {
-        let name = target.name.as_deref()?;
-        Some(NamespacedName::new(target.namespace.as_deref().unwrap_or(namespace), name))
-    });
+    let pod = endpoint
+        .target_ref
+        .as_ref()
+        .filter(|target| target.kind.as_deref() == Some("Pod"))
+        .and_then(|target| {
+            let name = target.name.as_deref()?;
+            Some(NamespacedName::new(
+                target.namespace.as_deref().unwrap_or(namespace),
+                name,
+            ))
+        });
     // Addresses that are no IP belong to slices of type FQDN, which nothing ever gave a meaning.
-    endpoint.addresses.iter().filter_map(|address| address.parse().ok()).map(move |address| SliceEndpoint {
-        address,
-        readiness: readiness(endpoint.conditions.as_ref()),
-        pod: pod.clone(),
-        zone: endpoint.zone.clone().unwrap_or_default(),
-        node: endpoint.node_name.clone(),
-    })
+    endpoint
+        .addresses
+        .iter()
+        .filter_map(|address| address.parse().ok())
+        .map(move |address| SliceEndpoint {
+            address,
+            readiness: readiness(endpoint.conditions.as_ref()),
+            pod: pod.clone(),
+            zone: endpoint.zone.clone().unwrap_or_default(),
+            node: endpoint.node_name.clone(),
+        })
 }
 
 /// Kubernetes: an unset `ready` means ready, an unset `terminating` means not terminating.

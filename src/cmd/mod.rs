@@ -1,0 +1,6 @@
+//! in → out: arguments of a verb → calls of the packages, and their answers in print.
+//! owns: the text of the command line.
+//! may not touch: decisions.
+
+pub(crate) mod proxy;
+pub(crate) mod standalone;

@@ -1,0 +1,29 @@
+//! `weft standalone`: everything on one machine.
+
+use std::process::ExitCode;
+
+use crate::standalone;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    control: weft_control::bootstrap::Args,
+    /// Worker threads of each gateway [default: one per available CPU]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<usize>,
+    /// First admin port of the gateways, on 127.0.0.1; each takes the next free one
+    #[arg(long, value_name = "PORT", default_value_t = 15000)]
+    gateway_admin: u16,
+    /// Folder in which gateways keep their last accepted configuration
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<std::path::PathBuf>,
+}
+
+pub(crate) fn run(args: Args) -> ExitCode {
+    standalone::run(standalone::Settings {
+        control: args.control,
+        concurrency: args.concurrency,
+        first_admin_port: args.gateway_admin,
+        state_dir: args.state_dir,
+    })
+}
