@@ -58,11 +58,7 @@ pub(super) fn tier(
     }
     let healthy = |range: &PriorityRange| match load.ejected() {
         0 => range.healthy,
-        _ => range
-            .places
-            .clone()
-            .filter(|place| usable(set, load, *place))
-            .count(),
+        _ => range.places.clone().filter(|place| usable(set, load, *place)).count(),
     };
     let counts: Vec<usize> = priorities.iter().map(healthy).collect();
     let panics = |index: usize| {
@@ -97,11 +93,7 @@ pub(super) fn tier(
 }
 
 /// Percent of the load for each priority; they add up to 100, or to less when all together are too ill.
-fn shares(
-    overprovisioning_percent: u32,
-    priorities: &[PriorityRange],
-    healthy: &[usize],
-) -> Vec<usize> {
+fn shares(overprovisioning_percent: u32, priorities: &[PriorityRange], healthy: &[usize]) -> Vec<usize> {
     let factor = usize::try_from(overprovisioning_percent).unwrap_or(usize::MAX);
     let mut left = 100;
     priorities
@@ -120,8 +112,6 @@ fn shares(
 fn whole(priorities: &[PriorityRange], draws: &mut Draws) -> Range<usize> {
     let all = priorities.last().map_or(0, |range| range.places.end);
     let place = draws.below(all.max(1));
-    let range = priorities
-        .iter()
-        .find(|range| range.places.contains(&place));
+    let range = priorities.iter().find(|range| range.places.contains(&place));
     range.map_or(0..0, |range| range.places.clone())
 }

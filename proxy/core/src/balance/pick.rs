@@ -33,9 +33,7 @@ pub fn pick(
     let tier = tier(set, cluster.panic_threshold_percent, load, &mut draws)?;
     let pool = Pool { set, tier, load };
     match &cluster.balance {
-        Balance::LeastRequest { choices } if set.is_uniform() => {
-            pool.least_request(*choices, &mut draws)
-        }
+        Balance::LeastRequest { choices } if set.is_uniform() => pool.least_request(*choices, &mut draws),
         Balance::LeastRequest { .. } => pool.least_request_by_weight(&mut draws),
         Balance::RoundRobin => pool.in_turn(cursor),
         // A hash without a key is a random pick; keys are refused where they are read.

@@ -37,10 +37,7 @@ impl Listener {
     pub fn find_chain(&self, facts: &ConnectionFacts<'_>) -> Option<&Arc<FilterChain>> {
         let mut left: Vec<&Arc<FilterChain>> = self.chains.iter().collect();
         for criterion in CRITERIA {
-            let best = left
-                .iter()
-                .filter_map(|chain| criterion(&chain.matcher, facts))
-                .max();
+            let best = left.iter().filter_map(|chain| criterion(&chain.matcher, facts)).max();
             left.retain(|chain| best.is_some() && criterion(&chain.matcher, facts) == best);
             if left.is_empty() {
                 break;
@@ -80,10 +77,7 @@ const CRITERIA: [Criterion; 9] = [
         if chain.source_ports.is_empty() {
             return Some(0);
         }
-        chain
-            .source_ports
-            .contains(&facts.source.port())
-            .then_some(1)
+        chain.source_ports.contains(&facts.source.port()).then_some(1)
     },
 ];
 

@@ -150,10 +150,7 @@ impl Cidr {
     pub fn new(address: IpAddr, length: u32) -> Result<Self, CidrError> {
         let bits = if address.is_ipv4() { 32 } else { 128 };
         match u8::try_from(length) {
-            Ok(short) if length <= bits => Ok(Self {
-                address,
-                length: short,
-            }),
+            Ok(short) if length <= bits => Ok(Self { address, length: short }),
             _ => Err(CidrError { address, length }),
         }
     }

@@ -54,11 +54,7 @@ impl Listeners {
 
     /// The listener that serves a connection which another one has accepted: the one for the original destination where
     /// the accepting one says so and there is one, else the accepting one itself.
-    pub fn hand_over<'a>(
-        &'a self,
-        accepted: &'a Arc<Listener>,
-        destination: SocketAddr,
-    ) -> &'a Arc<Listener> {
+    pub fn hand_over<'a>(&'a self, accepted: &'a Arc<Listener>, destination: SocketAddr) -> &'a Arc<Listener> {
         if !accepted.use_original_dst || destination == accepted.address {
             return accepted;
         }

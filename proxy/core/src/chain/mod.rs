@@ -10,11 +10,9 @@ mod tcp;
 
 pub use find::{ConnectionFacts, TransportProtocol};
 pub use http::{
-    AccessLog, AccessLogFormat, Codec, ForwardClientCert, Http1Options, Http2Options,
-    HttpConnectionManager, HttpFilters, HttpTimeouts, RouteSource, ServerHeader, StripPort,
+    AccessLog, AccessLogFormat, Codec, ForwardClientCert, Http1Options, Http2Options, HttpConnectionManager,
+    HttpFilters, HttpTimeouts, RouteSource, ServerHeader, StripPort,
 };
-pub use listener::{
-    ChainMatch, Cidr, CidrError, Direction, FilterChain, Inspectors, Listener, Network, SourceType,
-};
+pub use listener::{ChainMatch, Cidr, CidrError, Direction, FilterChain, Inspectors, Listener, Network, SourceType};
 pub use listeners::Listeners;
 pub use tcp::{TcpDestination, TcpProxy};

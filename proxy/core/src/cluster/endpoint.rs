@@ -116,10 +116,7 @@ impl EndpointSet {
     ///
     /// # Errors
     /// For sets beyond their limits.
-    pub fn new(
-        endpoints: Vec<Endpoint>,
-        overprovisioning_percent: u32,
-    ) -> Result<Self, EndpointError> {
+    pub fn new(endpoints: Vec<Endpoint>, overprovisioning_percent: u32) -> Result<Self, EndpointError> {
         if endpoints.len() > ENDPOINTS_MAX {
             return Err(EndpointError::TooMany);
         }
@@ -151,20 +148,14 @@ impl EndpointSet {
             .try_fold(0_u32, |sum, one| sum.checked_add(one.weight))
             .ok_or(EndpointError::WeightSum)?;
         merged.sort_by_key(|endpoint| endpoint.priority);
-        let uniform = merged
-            .windows(2)
-            .all(|pair| pair[0].weight == pair[1].weight);
+        let uniform = merged.windows(2).all(|pair| pair[0].weight == pair[1].weight);
         let mut sum = 0;
         let running = merged.iter().map(|endpoint| {
             sum += u64::from(endpoint.weight);
             sum
         });
         Ok(Self {
-            sums: if uniform {
-                Box::default()
-            } else {
-                running.collect()
-            },
+            sums: if uniform { Box::default() } else { running.collect() },
             priorities: ranges(&merged),
             endpoints: merged.into(),
             overprovisioning_percent,
@@ -193,9 +184,7 @@ impl EndpointSet {
 
     /// The endpoint of a range, not empty, on which a random number falls.
     pub(crate) fn draw(&self, places: &Range<usize>, rng: u64) -> usize {
-        let scaled = |bound: u64| {
-            u64::try_from((u128::from(rng) * u128::from(bound)) >> 64).unwrap_or_default()
-        };
+        let scaled = |bound: u64| u64::try_from((u128::from(rng) * u128::from(bound)) >> 64).unwrap_or_default();
         if self.is_uniform() {
             return places.start + usize::try_from(scaled(places.len() as u64)).unwrap_or_default();
         }
@@ -220,10 +209,7 @@ impl EndpointSet {
 
     /// The weight before a range and inside it.
     fn weights(&self, places: &Range<usize>) -> (u64, u64) {
-        let below = places
-            .start
-            .checked_sub(1)
-            .map_or(0, |before| self.sums[before]);
+        let below = places.start.checked_sub(1).map_or(0, |before| self.sums[before]);
         (below, self.sums[places.end - 1] - below)
     }
 

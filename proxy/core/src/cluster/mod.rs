@@ -6,10 +6,10 @@ mod endpoint;
 mod policy;
 
 pub use endpoint::{
-    ENDPOINTS_MAX, Endpoint, EndpointError, EndpointSet, Health, Locality,
-    OVERPROVISIONING_PERCENT, PRIORITIES_MAX, PriorityRange, Workload,
+    ENDPOINTS_MAX, Endpoint, EndpointError, EndpointSet, Health, Locality, OVERPROVISIONING_PERCENT, PRIORITIES_MAX,
+    PriorityRange, Workload,
 };
 pub use policy::{
-    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, HostPort, Limits,
-    OutlierDetection, RetryBudget, TcpKeepalive, UpstreamHttp, UpstreamProtocol,
+    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, HostPort, Limits, OutlierDetection, RetryBudget,
+    TcpKeepalive, UpstreamHttp, UpstreamProtocol,
 };

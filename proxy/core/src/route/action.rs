@@ -198,21 +198,15 @@ impl Route {
 
 impl HostRewrite {
     /// The new authority, or `None` when it stays. `endpoint` is the host name of the chosen endpoint.
-    pub fn apply(
-        &self,
-        head: &super::RequestHead<'_>,
-        endpoint: Option<&str>,
-    ) -> Option<HeaderValue> {
+    pub fn apply(&self, head: &super::RequestHead<'_>, endpoint: Option<&str>) -> Option<HeaderValue> {
         match self {
             Self::Keep => None,
             Self::Literal(value) => Some(value.clone()),
             Self::Endpoint => endpoint.and_then(|name| HeaderValue::from_str(name).ok()),
             Self::Header(name) => head.headers.get(name).cloned(),
-            Self::Path {
-                pattern,
-                substitution,
-            } => HeaderValue::from_bytes(&pattern.replace_all(head.path.as_bytes(), substitution))
-                .ok(),
+            Self::Path { pattern, substitution } => {
+                HeaderValue::from_bytes(&pattern.replace_all(head.path.as_bytes(), substitution)).ok()
+            }
         }
     }
 }

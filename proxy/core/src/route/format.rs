@@ -81,10 +81,7 @@ pub enum FormatError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
     Literal(Box<str>),
-    Operator {
-        operator: Operator,
-        max: Option<usize>,
-    },
+    Operator { operator: Operator, max: Option<usize> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,8 +214,7 @@ fn operator(text: &str) -> Result<Segment, FormatError> {
             Some((first, second)) => (first, Some(second)),
             None => (argument, None),
         };
-        let key =
-            |name: &str| HeaderKey::new(name).ok_or_else(|| argument_error("is no header name"));
+        let key = |name: &str| HeaderKey::new(name).ok_or_else(|| argument_error("is no header name"));
         Ok(HeaderSource {
             first: key(first)?,
             second: second.map(key).transpose()?,
@@ -229,9 +225,7 @@ fn operator(text: &str) -> Result<Segment, FormatError> {
         "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::DownstreamRemote(AddressPart::Ip),
         "DOWNSTREAM_REMOTE_PORT" => Operator::DownstreamRemote(AddressPart::Port),
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Operator::DownstreamDirectRemote(AddressPart::Both),
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
-            Operator::DownstreamDirectRemote(AddressPart::Ip)
-        }
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::DownstreamDirectRemote(AddressPart::Ip),
         "DOWNSTREAM_DIRECT_REMOTE_PORT" => Operator::DownstreamDirectRemote(AddressPart::Port),
         "DOWNSTREAM_LOCAL_ADDRESS" => Operator::DownstreamLocal(AddressPart::Both),
         "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Operator::DownstreamLocal(AddressPart::Ip),
@@ -247,17 +241,12 @@ fn operator(text: &str) -> Result<Segment, FormatError> {
         "RESPONSE_CODE" => Operator::ResponseCode,
         "RESPONSE_FLAGS" => Operator::ResponseFlags,
         "START_TIME" => Operator::StartTime(
-            time_format(argument.unwrap_or_default())
-                .ok_or_else(|| argument_error("a conversion is not known"))?,
+            time_format(argument.unwrap_or_default()).ok_or_else(|| argument_error("a conversion is not known"))?,
         ),
         "DURATION" => Operator::Duration,
         "HOSTNAME" => Operator::Hostname,
         "REQUESTED_SERVER_NAME" => Operator::ServerName,
-        "ENVIRONMENT" => Operator::Environment(
-            argument
-                .ok_or_else(|| argument_error("names no variable"))?
-                .into(),
-        ),
+        "ENVIRONMENT" => Operator::Environment(argument.ok_or_else(|| argument_error("names no variable"))?.into()),
         _ => return Err(FormatError::Unknown(text.to_owned())),
     };
     Ok(Segment::Operator { operator, max })
@@ -268,15 +257,11 @@ impl Operator {
         let text = |value: &'a str| Cow::Borrowed(value.as_bytes());
         let made = |value: String| Cow::Owned(value.into_bytes());
         match self {
-            Self::DownstreamRemote(part) => context
-                .downstream_remote
-                .map(|address| made(part.of(address))),
-            Self::DownstreamDirectRemote(part) => context
-                .downstream_direct_remote
-                .map(|address| made(part.of(address))),
-            Self::DownstreamLocal(part) => context
-                .downstream_local
-                .map(|address| made(part.of(address))),
+            Self::DownstreamRemote(part) => context.downstream_remote.map(|address| made(part.of(address))),
+            Self::DownstreamDirectRemote(part) => {
+                context.downstream_direct_remote.map(|address| made(part.of(address)))
+            }
+            Self::DownstreamLocal(part) => context.downstream_local.map(|address| made(part.of(address))),
             Self::UpstreamHost(part) => context.upstream_host.map(|address| made(part.of(address))),
             Self::UpstreamCluster => context.upstream_cluster.map(text),
             Self::RouteName => context.route_name.filter(|name| !name.is_empty()).map(text),
@@ -288,12 +273,8 @@ impl Operator {
             Self::Protocol => context.protocol.map(|version| text(protocol(version))),
             Self::ResponseCode => context.response_code.map(|code| made(code.to_string())),
             Self::ResponseFlags => context.response_flags.map(text),
-            Self::StartTime(parts) => context
-                .start_time
-                .map(|time| made(render_time(parts, time))),
-            Self::Duration => context
-                .duration
-                .map(|duration| made(duration.as_millis().to_string())),
+            Self::StartTime(parts) => context.start_time.map(|time| made(render_time(parts, time))),
+            Self::Duration => context.duration.map(|duration| made(duration.as_millis().to_string())),
             Self::Hostname => context.hostname.map(text),
             Self::ServerName => context.server_name.map(text),
             Self::Environment(name) => context.environment?.get(&**name).map(|value| text(value)),
@@ -312,10 +293,7 @@ impl AddressPart {
 }
 
 impl HeaderSource {
-    fn read<'a>(
-        &self,
-        read: impl Fn(&HeaderKey) -> Option<Cow<'a, [u8]>>,
-    ) -> Option<Cow<'a, [u8]>> {
+    fn read<'a>(&self, read: impl Fn(&HeaderKey) -> Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
         read(&self.first).or_else(|| read(self.second.as_ref()?))
     }
 }

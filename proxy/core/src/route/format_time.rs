@@ -41,26 +41,16 @@ pub(super) fn time_format(text: &str) -> Option<Vec<TimePart>> {
             'S' => TimePart::Second,
             's' => TimePart::EpochSeconds,
             'f' => TimePart::Fraction(9),
-            digit @ '1'..='9' if rest.next()? == 'f' => {
-                TimePart::Fraction(usize::try_from(digit.to_digit(10)?).ok()?)
-            }
+            digit @ '1'..='9' if rest.next()? == 'f' => TimePart::Fraction(usize::try_from(digit.to_digit(10)?).ok()?),
             'F' => {
                 flush(&mut parts, &mut literal);
-                parts.extend([
-                    TimePart::Year,
-                    TimePart::Literal("-".into()),
-                    TimePart::Month,
-                ]);
+                parts.extend([TimePart::Year, TimePart::Literal("-".into()), TimePart::Month]);
                 parts.extend([TimePart::Literal("-".into()), TimePart::Day]);
                 continue;
             }
             'T' => {
                 flush(&mut parts, &mut literal);
-                parts.extend([
-                    TimePart::Hour,
-                    TimePart::Literal(":".into()),
-                    TimePart::Minute,
-                ]);
+                parts.extend([TimePart::Hour, TimePart::Literal(":".into()), TimePart::Minute]);
                 parts.extend([TimePart::Literal(":".into()), TimePart::Second]);
                 continue;
             }
@@ -81,9 +71,7 @@ fn flush(parts: &mut Vec<TimePart>, literal: &mut String) {
 
 /// Writes a time. A time before 1970 counts as 1970.
 pub(super) fn render_time(parts: &[TimePart], time: SystemTime) -> String {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seconds = since.as_secs();
     let (year, month, day) = civil(seconds / 86_400);
     let mut out = String::new();
@@ -118,10 +106,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }

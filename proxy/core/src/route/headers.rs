@@ -80,12 +80,7 @@ impl HeaderOp {
     ///
     /// # Errors
     /// For names and values that no header can have, and formats that are not understood.
-    pub fn new(
-        name: &str,
-        value: &str,
-        kind: HeaderOpKind,
-        keep_empty: bool,
-    ) -> Result<Self, HeaderOpsError> {
+    pub fn new(name: &str, value: &str, kind: HeaderOpKind, keep_empty: bool) -> Result<Self, HeaderOpsError> {
         let name = op_name(name)?;
         let format = Format::new(value).map_err(|source| HeaderOpsError::Format {
             name: name.to_string(),
@@ -175,10 +170,7 @@ impl HeaderOps {
                 }
             }
         }
-        let dynamic = set
-            .iter()
-            .chain(&add)
-            .any(|op| matches!(op.value, OpValue::Format(_)));
+        let dynamic = set.iter().chain(&add).any(|op| matches!(op.value, OpValue::Format(_)));
         Self {
             remove: remove.into(),
             set: set.into(),
@@ -252,11 +244,7 @@ impl HeaderOps {
         }
     }
 
-    fn perform(
-        &self,
-        values: impl IntoIterator<Item = Option<HeaderValue>>,
-        headers: &mut HeaderMap,
-    ) {
+    fn perform(&self, values: impl IntoIterator<Item = Option<HeaderValue>>, headers: &mut HeaderMap) {
         for (op, value) in self.ops().zip(values) {
             if let Some(value) = value {
                 op.perform(value, headers);

@@ -63,27 +63,17 @@ impl HostIndex {
                 index.insert(&domain.to_ascii_lowercase(), place)?;
             }
         }
-        index
-            .suffixes
-            .sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-        index
-            .prefixes
-            .sort_by_key(|(length, _)| std::cmp::Reverse(*length));
+        index.suffixes.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
+        index.prefixes.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
         Ok(index)
     }
 
     fn insert(&mut self, domain: &str, place: u32) -> Result<(), HostError> {
         let earlier = match (domain.strip_prefix('*'), domain.strip_suffix('*')) {
             (Some(""), _) => self.any.replace(place),
-            (Some(suffix), None) if !suffix.contains('*') => {
-                wildcard(&mut self.suffixes, suffix, place)
-            }
-            (None, Some(prefix)) if !prefix.contains('*') => {
-                wildcard(&mut self.prefixes, prefix, place)
-            }
-            (None, None) if !domain.is_empty() && !domain.contains('*') => {
-                self.exact.insert(domain.into(), place)
-            }
+            (Some(suffix), None) if !suffix.contains('*') => wildcard(&mut self.suffixes, suffix, place),
+            (None, Some(prefix)) if !prefix.contains('*') => wildcard(&mut self.prefixes, prefix, place),
+            (None, None) if !domain.is_empty() && !domain.contains('*') => self.exact.insert(domain.into(), place),
             _ => return Err(HostError::Malformed(domain.into())),
         };
         match earlier {
@@ -103,11 +93,7 @@ impl HostIndex {
             .suffixes
             .iter()
             .filter(|(length, _)| shorter(*length))
-            .find_map(|(length, texts)| {
-                authority
-                    .get(authority.len() - length..)
-                    .and_then(|end| texts.get(end))
-            });
+            .find_map(|(length, texts)| authority.get(authority.len() - length..).and_then(|end| texts.get(end)));
         if let Some(place) = suffix {
             return Some((*place, HostMatch::Suffix));
         }
@@ -115,9 +101,7 @@ impl HostIndex {
             .prefixes
             .iter()
             .filter(|(length, _)| shorter(*length))
-            .find_map(|(length, texts)| {
-                authority.get(..*length).and_then(|start| texts.get(start))
-            });
+            .find_map(|(length, texts)| authority.get(..*length).and_then(|start| texts.get(start)));
         if let Some(place) = prefix {
             return Some((*place, HostMatch::Prefix));
         }
@@ -126,10 +110,7 @@ impl HostIndex {
 }
 
 fn wildcard(wildcards: &mut Wildcards, text: &str, place: u32) -> Option<u32> {
-    let at = match wildcards
-        .iter()
-        .position(|(length, _)| *length == text.len())
-    {
+    let at = match wildcards.iter().position(|(length, _)| *length == text.len()) {
         Some(at) => at,
         None => {
             wildcards.push((text.len(), FxHashMap::default()));

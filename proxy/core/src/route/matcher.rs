@@ -83,14 +83,8 @@ impl RouteMatch {
     pub fn is_match(&self, head: &RequestHead<'_>) -> bool {
         self.path.is_match(head)
             && (!self.grpc || is_grpc(head))
-            && self
-                .headers
-                .iter()
-                .all(|condition| condition.is_match(head))
-            && self
-                .query
-                .iter()
-                .all(|condition| condition.is_match(head.query))
+            && self.headers.iter().all(|condition| condition.is_match(head))
+            && self.query.iter().all(|condition| condition.is_match(head.query))
     }
 
     /// Whether nothing but the path is asked for.
@@ -101,14 +95,12 @@ impl RouteMatch {
 
 fn is_grpc(head: &RequestHead<'_>) -> bool {
     const GRPC: &[u8] = b"application/grpc";
-    head.headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| {
-            value
-                .as_bytes()
-                .strip_prefix(GRPC)
-                .is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
-        })
+    head.headers.get(http::header::CONTENT_TYPE).is_some_and(|value| {
+        value
+            .as_bytes()
+            .strip_prefix(GRPC)
+            .is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
+    })
 }
 
 impl PathMatch {
@@ -122,9 +114,7 @@ impl PathMatch {
             _ if connect => false,
             Self::Exact(text) => text.equals(path),
             Self::Prefix(text) => text.starts(path),
-            Self::Segments(text) => {
-                text.starts(path) && path.get(text.value.len()).is_none_or(|next| *next == b'/')
-            }
+            Self::Segments(text) => text.starts(path) && path.get(text.value.len()).is_none_or(|next| *next == b'/'),
             Self::Regex(pattern) => pattern.is_match(path),
         }
     }

@@ -18,10 +18,11 @@ mod rewrite;
 mod split;
 mod string;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use action::{
-    Action, ClusterChoice, Destination, DirectResponse, Forward, HostRewrite, Route, RouteFilters,
-    Upgrade,
+    Action, ClusterChoice, Destination, DirectResponse, Forward, HostRewrite, Route, RouteFilters, Upgrade,
 };
 pub use bind::{BindError, Bindings, CLUSTER_SLOTS_MAX, ClusterRef};
 pub use format::{Format, FormatContext, FormatError};
@@ -31,13 +32,9 @@ pub use host::{HostError, HostMatch, VirtualHost};
 pub use matcher::{HeaderMatch, HeaderTest, PathMatch, QueryMatch, RouteMatch};
 pub use normalize::{EscapedSlashes, Normalized, PathError, PathNormalization};
 pub use pattern::{Pattern, PatternError, REGEX_SIZE_MAX};
-pub use policy::{
-    Cors, Delay, Fault, FaultAbort, HashKey, Mirror, Percentage, RetryOn, RetryPolicy,
-};
+pub use policy::{Cors, Delay, Fault, FaultAbort, HashKey, Mirror, Percentage, RetryOn, RetryPolicy};
 pub use redirect::{PathRedirect, Redirect};
 pub use rewrite::PathRewrite;
-pub use split::{
-    BLOCK, DESTINATIONS_MAX, SplitError, SplitKey, SplitPattern, SplitState, WeightedSplit,
-};
+pub use split::{BLOCK, DESTINATIONS_MAX, SplitError, SplitKey, SplitPattern, SplitState, WeightedSplit};
 pub use string::{StringMatch, Text};
 pub use table::{Found, Miss, RequireTls, RouteTable, Why};

@@ -65,10 +65,7 @@ impl PathNormalization {
             bytes = Cow::Owned(unescape_slashes(&bytes));
         }
         if self.normalize {
-            if bytes
-                .first()
-                .is_none_or(|first| *first != b'/' && *first != b'\\')
-            {
+            if bytes.first().is_none_or(|first| *first != b'/' && *first != b'\\') {
                 return Err(PathError::NotAbsolute);
             }
             bytes = Cow::Owned(canonical(&bytes));
@@ -105,8 +102,7 @@ impl PathNormalization {
 }
 
 fn has_escaped_slash(path: &[u8]) -> bool {
-    path.windows(3)
-        .any(|window| escaped_slash(window).is_some())
+    path.windows(3).any(|window| escaped_slash(window).is_some())
 }
 
 fn escaped_slash(window: &[u8]) -> Option<u8> {
@@ -152,10 +148,7 @@ fn canonical(path: &[u8]) -> Vec<u8> {
     let decoded = decode_unreserved(path);
     let mut rest = decoded.as_slice();
     while let Some((_slash, tail)) = rest.split_first() {
-        let end = tail
-            .iter()
-            .position(|byte| *byte == b'/')
-            .unwrap_or(tail.len());
+        let end = tail.iter().position(|byte| *byte == b'/').unwrap_or(tail.len());
         let (segment, after) = tail.split_at(end);
         let last = after.is_empty();
         match segment {
@@ -193,11 +186,7 @@ fn decode_unreserved(path: &[u8]) -> Vec<u8> {
         at += 1;
         match byte {
             b'\\' => out.push(b'/'),
-            b'%' => match path
-                .get(at..at + 2)
-                .and_then(hex_byte)
-                .filter(|byte| unreserved(*byte))
-            {
+            b'%' => match path.get(at..at + 2).and_then(hex_byte).filter(|byte| unreserved(*byte)) {
                 Some(decoded) => {
                     out.push(decoded);
                     at += 2;
@@ -205,11 +194,7 @@ fn decode_unreserved(path: &[u8]) -> Vec<u8> {
                 None => out.push(b'%'),
             },
             byte if must_escape(byte) => {
-                out.extend([
-                    b'%',
-                    HEX[usize::from(byte >> 4)],
-                    HEX[usize::from(byte & 15)],
-                ]);
+                out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
             }
             byte => out.push(byte),
         }

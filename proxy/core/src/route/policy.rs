@@ -95,11 +95,7 @@ impl RetryOn {
     /// Reads a comma-separated list. Words that are not known are handed back, as Envoy ignores them.
     pub fn parse(list: &str) -> (Self, Vec<String>) {
         let (mut on, mut unknown) = (Self::default(), Vec::new());
-        for word in list
-            .split(',')
-            .map(str::trim)
-            .filter(|word| !word.is_empty())
-        {
+        for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             match RETRY_WORDS.iter().position(|known| *known == word) {
                 Some(bit) => on.0 |= 1 << bit,
                 None => unknown.push(word.to_owned()),

@@ -50,9 +50,7 @@ impl Redirect {
         };
 
         let path = self.path(matched, head.path);
-        let query = head
-            .query
-            .filter(|_| !self.strip_query && !path.contains('?'));
+        let query = head.query.filter(|_| !self.strip_query && !path.contains('?'));
         let mut location = [scheme, "://", host].concat();
         if let Some(port) = self.port {
             location.push(':');
@@ -70,8 +68,8 @@ impl Redirect {
     /// (Envoy: `RedirectAction`); any other port stays.
     fn kept_host<'a>(&self, head: &RequestHead<'a>, new_scheme: &str) -> &'a str {
         let (host, port) = split_port(head.authority);
-        let drops = self.port.is_some()
-            || (new_scheme != head.scheme && port.is_some() && port == default_port(head.scheme));
+        let drops =
+            self.port.is_some() || (new_scheme != head.scheme && port.is_some() && port == default_port(head.scheme));
         if drops { host } else { head.authority }
     }
 
@@ -80,11 +78,10 @@ impl Redirect {
             PathRedirect::Keep => path.to_owned(),
             PathRedirect::Full(new) => new.to_string(),
             PathRedirect::Matched(replacement) => replace_matched(matched, path, replacement),
-            PathRedirect::Regex {
-                pattern,
-                substitution,
-            } => String::from_utf8(pattern.replace_all(path.as_bytes(), substitution))
-                .unwrap_or_else(|_| path.to_owned()),
+            PathRedirect::Regex { pattern, substitution } => {
+                String::from_utf8(pattern.replace_all(path.as_bytes(), substitution))
+                    .unwrap_or_else(|_| path.to_owned())
+            }
         }
     }
 

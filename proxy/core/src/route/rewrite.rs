@@ -28,10 +28,7 @@ impl PathRewrite {
             Self::Keep => Cow::Borrowed(path),
             Self::Matched(replacement) => Cow::Owned(replace_matched(matched, path, replacement)),
             Self::Full(replacement) => Cow::Owned(replacement.to_string()),
-            Self::Regex {
-                pattern,
-                substitution,
-            } => {
+            Self::Regex { pattern, substitution } => {
                 let bytes = pattern.replace_all(path.as_bytes(), substitution);
                 match String::from_utf8(bytes) {
                     Ok(text) => Cow::Owned(text),

@@ -83,15 +83,8 @@ impl WeightedSplit {
     ///
     /// # Errors
     /// When nothing is left, or too much.
-    pub fn new(
-        destinations: Vec<Destination>,
-        key: SplitKey,
-        state: Arc<SplitState>,
-    ) -> Result<Self, SplitError> {
-        let destinations: Box<[_]> = destinations
-            .into_iter()
-            .filter(|one| one.weight > 0)
-            .collect();
+    pub fn new(destinations: Vec<Destination>, key: SplitKey, state: Arc<SplitState>) -> Result<Self, SplitError> {
+        let destinations: Box<[_]> = destinations.into_iter().filter(|one| one.weight > 0).collect();
         let weights: Vec<u32> = destinations.iter().map(|one| one.weight).collect();
         Ok(Self {
             pattern: SplitPattern::new(&weights)?,
@@ -158,19 +151,11 @@ impl SplitPattern {
         if weights.len() > DESTINATIONS_MAX {
             return Err(SplitError::TooMany);
         }
-        let shared = weights
-            .iter()
-            .fold(0, |shared, weight| gcd(shared, u64::from(*weight)));
-        let weights: Vec<u64> = weights
-            .iter()
-            .map(|weight| u64::from(*weight) / shared)
-            .collect();
+        let shared = weights.iter().fold(0, |shared, weight| gcd(shared, u64::from(*weight)));
+        let weights: Vec<u64> = weights.iter().map(|weight| u64::from(*weight) / shared).collect();
         let total: u64 = weights.iter().sum();
 
-        let fixed: Vec<u64> = weights
-            .iter()
-            .map(|weight| BLOCK * weight / total)
-            .collect();
+        let fixed: Vec<u64> = weights.iter().map(|weight| BLOCK * weight / total).collect();
         let floating = BLOCK - fixed.iter().sum::<u64>();
         let mut ends = Vec::with_capacity(weights.len());
         let (mut end, mut widest_straddler) = (0, 0);

@@ -54,9 +54,7 @@ impl Text {
 
     /// Whether the bytes start with the literal.
     pub fn starts(&self, bytes: &[u8]) -> bool {
-        bytes
-            .get(..self.value.len())
-            .is_some_and(|head| self.same(head))
+        bytes.get(..self.value.len()).is_some_and(|head| self.same(head))
     }
 
     fn ends(&self, bytes: &[u8]) -> bool {
@@ -67,10 +65,7 @@ impl Text {
     }
 
     fn within(&self, bytes: &[u8]) -> bool {
-        self.value.is_empty()
-            || bytes
-                .windows(self.value.len())
-                .any(|window| self.same(window))
+        self.value.is_empty() || bytes.windows(self.value.len()).any(|window| self.same(window))
     }
 }
 

@@ -98,9 +98,7 @@ impl RouteTable {
             Cow::Borrowed(authority)
         };
         let (place, how) = self.index.find(&authority)?;
-        self.hosts
-            .get(usize::try_from(place).ok()?)
-            .map(|host| (host, how))
+        self.hosts.get(usize::try_from(place).ok()?).map(|host| (host, how))
     }
 
     /// The route of a request: the first of its virtual host that matches.
@@ -108,9 +106,7 @@ impl RouteTable {
     /// # Errors
     /// When no virtual host or no route fits.
     pub fn find(&self, head: &RequestHead<'_>) -> Result<Found<'_>, Miss<'_>> {
-        let (virtual_host, host) = self
-            .find_virtual_host(head.authority)
-            .ok_or(Miss::NoVirtualHost)?;
+        let (virtual_host, host) = self.find_virtual_host(head.authority).ok_or(Miss::NoVirtualHost)?;
         if virtual_host.require_tls == RequireTls::All && head.scheme != "https" {
             return Ok(Found {
                 virtual_host,
