@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use weft_control::plan::ResourceSet;
+use prost::{Message, Name};
+use weft_control::generate::ResourceSet;
 use weft_proxy::xds::translate;
 use weft_proxy_core::{
     chain::{Listeners, RouteSource},
@@ -52,24 +53,25 @@ impl Node {
             said: BTreeMap::new(),
         };
         for resource in resources.clusters.values() {
-            if let Some(cluster) = kept(resource, translate::cluster(&resource.body), findings) {
+            if let Some(cluster) = kept(resource, findings, |message| translate::cluster(message, &mut bindings)) {
                 node.said.insert(resource.name.clone(), said(resource));
                 node.clusters.insert(resource.name.clone(), cluster);
             }
         }
         for resource in resources.endpoints.values() {
-            if let Some(endpoints) = kept(resource, translate::endpoints(&resource.body), findings) {
+            if let Some(endpoints) = kept(resource, findings, |message| translate::endpoints(message, &mut bindings)) {
                 node.endpoints.insert(resource.name.clone(), endpoints);
             }
         }
         for resource in resources.routes.values() {
-            if let Some(table) = kept(resource, translate::route_table(&resource.body, &mut bindings), findings) {
+            if let Some(table) = kept(resource, findings, |message| translate::route_table(message, &mut bindings)) {
                 node.tables.insert(resource.name.clone(), Arc::new(table));
             }
         }
         let mut listeners = Vec::new();
         for resource in resources.listeners.values() {
-            listeners.extend(kept(resource, translate::listener(&resource.body, &mut bindings), findings).map(Arc::new));
+            let listener = kept(resource, findings, |message| translate::listener(message, &mut bindings));
+            listeners.extend(listener.map(Arc::new));
         }
         node.listeners = Listeners::new(listeners);
         node
@@ -135,18 +137,20 @@ impl Node {
 }
 
 /// The value, or why the proxy would refuse the resource.
-fn kept<T>(
+fn kept<M: Message + Name + Default, T>(
     resource: &Resource,
-    translated: Result<translate::Translated<T>, translate::TranslateError>,
     findings: &mut Vec<String>,
+    translate: impl FnOnce(&M) -> Result<translate::Translated<T>, translate::TranslateError>,
 ) -> Option<T> {
-    match translated {
-        Ok(translated) => Some(translated.value),
-        Err(error) => {
-            findings.push(format!("the proxy refuses {}: {error}", resource.name));
-            None
-        }
-    }
+    let refused = match unpack::<M>(&resource.body) {
+        Ok(message) => match translate(&message) {
+            Ok(translated) => return Some(translated.value),
+            Err(error) => error.to_string(),
+        },
+        Err(error) => format!("{}: {error}", resource.name),
+    };
+    findings.push(format!("the proxy refuses {refused}"));
+    None
 }
 
 fn said(resource: &Resource) -> Said {

@@ -6,11 +6,18 @@
 
 pub mod ads;
 pub mod client;
+pub mod control;
 pub mod eventually;
+pub mod mesh;
 pub mod message;
+pub mod objects;
+pub mod proxy;
 pub mod upstream;
 
 pub use ads::{AdsServer, AdsStream};
 pub use client::{Client, Reply};
+pub use control::Control;
 pub use eventually::eventually;
+pub use mesh::Mesh;
+pub use proxy::{Proxy, ProxySettings};
 pub use upstream::{Behaviour, Ledger, Seen, Upstream};

@@ -85,7 +85,7 @@ const WRAPPERS: &[(&str, &[&str])] = &[
         "rustls",
         &["weft-proxy", "weft-control", "weft-injector", "weft-loadtest"],
     ),
-    ("prost", &["weft-xds", "weft-control", "weft-proxy", "weft-testkit"]),
+    ("prost", &["weft-xds", "weft-control", "weft-proxy", "weft-sim"]),
     ("envoy-types", &["weft-xds"]),
     (
         "hyper",

@@ -1,0 +1,80 @@
+//! in → out: upstreams and rules → a control plane and a gateway, in this process, ready to be asked.
+//! owns: the port of the gateway; waiting until a change is live.
+//! may not touch: what is asked.
+
+use std::net::SocketAddr;
+
+use crate::{
+    client::{self, Reply},
+    control::Control,
+    eventually::eventually,
+    objects::{self, GATEWAY_LABELS, NAMESPACE},
+    proxy::{Proxy, ProxySettings},
+};
+
+/// The file that a test changes.
+pub const RULES: &str = "rules.yaml";
+
+/// A control plane and one gateway under it.
+#[derive(Debug)]
+pub struct Mesh {
+    /// The gateway.
+    pub proxy: Proxy,
+    /// The control plane.
+    pub control: Control,
+    address: SocketAddr,
+}
+
+impl Mesh {
+    /// Starts both over these services and rules, and waits until the gateway is ready.
+    pub async fn start(services: &[String], rules: &str, workers: usize) -> Self {
+        let address = free_address();
+        let gateway = objects::gateway(address.port());
+        let control = Control::start(&[
+            ("services.yaml", &objects::file(services)),
+            ("gateway.yaml", &gateway),
+            (RULES, rules),
+        ]);
+        let proxy = Proxy::start(control.xds(), ProxySettings::gateway(NAMESPACE, GATEWAY_LABELS, workers));
+        let mesh = Mesh { proxy, control, address };
+        mesh.ready().await;
+        mesh
+    }
+
+    /// Where the gateway listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One request on a connection of its own.
+    ///
+    /// # Panics
+    /// Where no reply comes.
+    pub async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Reply {
+        let reply = client::get(self.address, "shop.test", path, fields).await;
+        reply.unwrap_or_else(|e| panic!("no reply to {path}: {e}"))
+    }
+
+    /// What the admin server of the gateway says.
+    ///
+    /// # Panics
+    /// Where it says nothing.
+    pub async fn admin(&self, path: &str) -> Reply {
+        client::get(self.proxy.admin(), "admin", path, &[]).await.unwrap_or_else(|e| panic!("no reply to {path}: {e}"))
+    }
+
+    async fn ready(&self) {
+        eventually("the gateway is ready", async || {
+            let ready = client::get(self.proxy.admin(), "admin", "/ready", &[]).await.is_ok_and(|r| r.status == 200);
+            let serves = ready && tokio::net::TcpStream::connect(self.address).await.is_ok();
+            serves.then_some(())
+        })
+        .await;
+    }
+}
+
+/// An address on loopback that nobody uses now. A Gateway names its port, so it cannot be left to the system.
+pub fn free_address() -> SocketAddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    socket.local_addr().expect("a bound socket has an address")
+}
