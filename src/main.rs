@@ -34,3 +34,13 @@ fn main() -> ExitCode {
         Verb::Proxy(args) => cmd::proxy::run(args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_free_of_contradictions() {
+        super::Cli::command().debug_assert();
+    }
+}

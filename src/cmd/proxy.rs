@@ -9,6 +9,7 @@ use weft_proxy::bootstrap::{Bootstrap, log_to_stderr};
 const EXIT_SETTING: u8 = 2;
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     proxy: weft_proxy::bootstrap::Args,

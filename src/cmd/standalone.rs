@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::standalone;
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     control: weft_control::bootstrap::Args,
