@@ -52,6 +52,11 @@ impl Upload {
         self.failed.load(Relaxed)
     }
 
+    /// Whether the client's bytes have ended, well or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
+
     /// Ready once the request is complete: the route's time limit counts from there.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.waker.register(cx.waker());
@@ -208,7 +213,10 @@ impl Relay {
 
     fn complete(&mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.complete();
+            // An upstream that answers before the request is complete keeps its connection busy with the rest of it.
+            if self.exchange.is_upload_complete() {
+                lease.complete();
+            }
             self.exchange.complete();
         }
     }

@@ -2,6 +2,7 @@
 //! owns: hyper's server side, the limits of a connection, counting what hyper answers by itself.
 //! may not touch: routes.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -45,6 +46,10 @@ pub(crate) struct ConnContext {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) scheme: &'static str,
+    /// The peer's address as a header value, made once.
+    pub(crate) peer_value: HeaderValue,
+    /// Requests so far, the present one included.
+    pub(crate) requests: Cell<u32>,
 }
 
 /// Serves one connection of a listener.
@@ -74,6 +79,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: T
     let Some(_guard) = worker.connections.enter(listener.name.clone(), state.clone(), max) else {
         return;
     };
+    let peer_value =
+        HeaderValue::try_from(peer.ip().to_canonical().to_string()).unwrap_or(HeaderValue::from_static(""));
     let server = HeaderValue::from_str(&manager.server_name).unwrap_or(HeaderValue::from_static("weft"));
     let context = Rc::new(ConnContext {
         worker,
@@ -83,6 +90,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: T
         peer,
         local,
         scheme: "http",
+        peer_value,
+        requests: Cell::new(0),
     });
     drive(context, stream).await;
 }
@@ -115,10 +124,10 @@ async fn drive(context: Rc<ConnContext>, stream: TcpStream) {
     let end = poll_fn(|cx| poll_until_ordered(&context.state, connection.as_mut(), cx)).await;
     let failure = match end {
         End::Closed(Ok(())) => None,
-        End::Closed(Err(error)) => failure_of(&error, &context.state),
+        End::Closed(Err(error)) => failure_of(&error, &context),
         End::Ordered(Order::HeadTimeout) => Some(RequestFailure::HeadTimeout),
-        End::Ordered(Order::WriteTimeout) => Some(RequestFailure::NotReading),
-        End::Ordered(Order::IdleTimeout | Order::Drain) => None,
+        // The request whose reply was not read has been counted with its exchange.
+        End::Ordered(Order::WriteTimeout | Order::IdleTimeout | Order::Drain) => None,
     };
     if let Some(failure) = failure {
         count(&context, failure);
@@ -137,16 +146,21 @@ where
 {
     match state.order(cx.waker()) {
         Some(Order::Drain) | None => connection.poll(cx).map(End::Closed),
-        Some(order @ (Order::IdleTimeout | Order::HeadTimeout | Order::WriteTimeout)) => {
+        Some(order @ Order::HeadTimeout) => {
+            // One more turn, in which the stream answers 408 and ends.
+            let ended = connection.poll(cx).is_ready();
+            tracing::trace!(ended, "closing a connection whose head was late");
             Poll::Ready(End::Ordered(order))
         }
+        Some(order @ (Order::IdleTimeout | Order::WriteTimeout)) => Poll::Ready(End::Ordered(order)),
     }
 }
 
 /// What a connection's error says about the request that hyper answered by itself, or could not answer.
-fn failure_of(error: &hyper::Error, state: &ConnState) -> Option<RequestFailure> {
-    if let Some(refusal) = state.refusal() {
-        return Some(RequestFailure::Framing(refusal));
+fn failure_of(error: &hyper::Error, context: &ConnContext) -> Option<RequestFailure> {
+    if let Some((refusal, message)) = context.state.refusal() {
+        // What was refused in the body of a request has been counted with that request.
+        return (message > context.requests.get()).then_some(RequestFailure::Framing(refusal));
     }
     if error.is_parse_too_large() {
         Some(RequestFailure::HeadTooLarge)

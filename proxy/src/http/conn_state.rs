@@ -2,7 +2,7 @@
 //! owns: the phase of a connection and since when; the orders to drain or close it.
 //! may not touch: the connection itself.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -56,6 +56,8 @@ pub(crate) struct ConnState {
     /// Tick at which a write began to wait; 0 is none.
     blocked_since: AtomicU64,
     refusal: AtomicU8,
+    /// Number of the message that was refused, from 1.
+    refused_message: AtomicU32,
     order: AtomicU8,
     tunnel: AtomicBool,
     /// The worker's coarse clock, copied at every sweep; exact enough for limits of seconds.
@@ -71,6 +73,7 @@ impl ConnState {
             since: AtomicU64::new(now_ms),
             blocked_since: AtomicU64::new(0),
             refusal: AtomicU8::new(0),
+            refused_message: AtomicU32::new(0),
             order: AtomicU8::new(0),
             tunnel: AtomicBool::new(false),
             now: AtomicU64::new(now_ms),
@@ -103,13 +106,28 @@ impl ConnState {
         self.blocked_since.store(0, Relaxed);
     }
 
-    pub(crate) fn refuse(&self, refusal: Refusal) {
+    /// The framing check refused a message; they are counted from 1.
+    pub(crate) fn refuse(&self, refusal: Refusal, message: u32) {
         self.refusal.store(refusal as u8, Relaxed);
+        self.refused_message.store(message, Relaxed);
     }
 
-    /// What the framing check refused, if it did.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
-        Refusal::from_code(self.refusal.load(Relaxed))
+    /// What the framing check refused, if it did, and of which message.
+    pub(crate) fn refusal(&self) -> Option<(Refusal, u32)> {
+        Some((
+            Refusal::from_code(self.refusal.load(Relaxed))?,
+            self.refused_message.load(Relaxed),
+        ))
+    }
+
+    /// Whether the connection was told to end because a head did not.
+    pub(crate) fn is_head_late(&self) -> bool {
+        self.order.load(Relaxed) == Order::HeadTimeout as u8
+    }
+
+    /// Whether the connection was told to end because its client does not read.
+    pub(crate) fn is_not_reading(&self) -> bool {
+        self.order.load(Relaxed) == Order::WriteTimeout as u8
     }
 
     /// From now on the bytes are not HTTP any more.

@@ -22,7 +22,8 @@ pub(crate) struct Exchange {
     worker: Rc<Worker>,
     connection: Arc<ConnState>,
     started: Instant,
-    destination: Arc<DestinationLabels>,
+    /// `None` until configuration has named one.
+    destination: Option<Arc<DestinationLabels>>,
     active: Option<ActiveGuard>,
     upload: Option<Arc<Upload>>,
     request_bytes: u64,
@@ -38,12 +39,11 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Begins at the moment at which the head has been read.
     pub(crate) fn begin(worker: Rc<Worker>, connection: Arc<ConnState>, head_bytes: u64) -> Self {
-        let destination = worker.unknown_destination();
         Self {
             worker,
             connection,
             started: Instant::now(),
-            destination,
+            destination: None,
             active: None,
             upload: None,
             request_bytes: head_bytes,
@@ -63,7 +63,7 @@ impl Exchange {
 
     /// Where the request goes, as far as it is known by now.
     pub(crate) fn set_destination(&mut self, destination: &Arc<DestinationLabels>) {
-        self.destination = destination.clone();
+        self.destination = Some(destination.clone());
     }
 
     /// The request is in flight to an endpoint.
@@ -77,6 +77,11 @@ impl Exchange {
 
     pub(crate) fn upload_failed(&self) -> bool {
         self.upload.as_ref().is_some_and(|upload| upload.has_failed())
+    }
+
+    /// Whether the request's own bytes have ended, so that its connection is free again with the response.
+    pub(crate) fn is_upload_complete(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| upload.has_ended())
     }
 
     pub(crate) fn set_grpc(&mut self) {
@@ -119,7 +124,10 @@ impl Exchange {
         self.connection.replied();
         let upload = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.worker.observe(&Sample {
-            destination: &self.destination,
+            destination: self
+                .destination
+                .as_ref()
+                .unwrap_or(&self.worker.shared.unknown_destination),
             code: self.code,
             flags: self.flags,
             reason: self.reason,
@@ -135,7 +143,12 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.ended {
-            self.fail(Failure::Request(RequestFailure::Left));
+            let failure = if self.connection.is_not_reading() {
+                RequestFailure::NotReading
+            } else {
+                RequestFailure::Left
+            };
+            self.fail(Failure::Request(failure));
         }
     }
 }

@@ -47,10 +47,6 @@ impl Flags {
     /// No flag: `-` in logs and labels.
     pub(crate) const NONE: Self = Self(0);
 
-    pub(crate) const fn of(flag: Flag) -> Self {
-        Self(1 << flag as u8)
-    }
-
     pub(crate) fn raise(&mut self, flag: Flag) {
         self.0 |= 1 << flag as u8;
     }
@@ -81,7 +77,8 @@ mod tests {
 
     #[test]
     fn flags_are_joined_in_their_own_order() {
-        let mut flags = Flags::of(Flag::Uc);
+        let mut flags = Flags::NONE;
+        flags.raise(Flag::Uc);
         assert_eq!(flags.to_string(), "UC");
         flags.raise(Flag::Uf);
         assert_eq!(flags.to_string(), "UF,UC");

@@ -77,6 +77,7 @@ impl From<RouteFailure> for Failed {
 }
 
 fn begin(context: &ConnContext, request: &Request<Incoming>) -> Exchange {
+    context.requests.set(context.requests.get().saturating_add(1));
     let line = request.method().as_str().len() + request.uri().path().len() + 12;
     let mut exchange = Exchange::begin(
         context.worker.clone(),
@@ -91,6 +92,13 @@ fn begin(context: &ConnContext, request: &Request<Incoming>) -> Exchange {
 }
 
 async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut Exchange) -> Result<Reply, Failed> {
+    // Bytes are checked as they are read, so a refusal inside the body may be known before the head is looked at.
+    match context.state.refusal() {
+        Some((refusal, message)) if message == context.requests.get() => {
+            return Err(RequestFailure::Framing(refusal).into());
+        }
+        _ => {}
+    }
     let (mut parts, incoming) = request.into_parts();
     match head::check(&mut parts, &context.manager, context.local.port())? {
         Checked::Forward => {}
@@ -99,13 +107,7 @@ async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut
     let token = head::upgrade_token(&parts).filter(|token| upgrade::is_enabled(&context.manager, token));
     let client_upgrade = token.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
     relay_headers::remove_hop_by_hop(&mut parts.headers, token.is_some());
-    relay_headers::describe_client(
-        &mut parts.headers,
-        &context.manager,
-        context.peer,
-        context.scheme,
-        || context.worker.random(),
-    );
+    relay_headers::describe_client(&mut parts.headers, context);
 
     let (route, cluster, place) = match context
         .worker
@@ -156,7 +158,7 @@ async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut
 /// A request whose own body broke off is the client's failure, whatever the upstream made of it.
 fn blame(context: &ConnContext, exchange: &Exchange, failure: Failure) -> Failure {
     match (exchange.upload_failed(), context.state.refusal()) {
-        (true, Some(refusal)) => Failure::Request(RequestFailure::Framing(refusal)),
+        (true, Some((refusal, _))) => Failure::Request(RequestFailure::Framing(refusal)),
         (true, None) => Failure::Request(RequestFailure::Left),
         (false, _) => failure,
     }
@@ -333,6 +335,8 @@ fn rewrite_path(parts: &mut Parts, route: &Route, forward: &Forward) {
 /// Changes an upstream's response head into what the client is to see.
 fn dress(context: &ConnContext, answer: &mut Answer, sent_as: &SentAs, from: &Destination, exchange: &Exchange) {
     let status = answer.response.status();
+    // The version is the hop's own (RFC 9110, section 2.5).
+    *answer.response.version_mut() = Version::HTTP_11;
     let headers = answer.response.headers_mut();
     relay_headers::remove_hop_by_hop(headers, status == StatusCode::SWITCHING_PROTOCOLS);
     if !context.manager.filters.suppress_envoy_headers {

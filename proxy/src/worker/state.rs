@@ -16,7 +16,6 @@ use super::command::Scrape;
 use super::connections::Connections;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::telemetry::labels::DestinationLabels;
 use crate::telemetry::shard::{Sample, Shard};
 use crate::upstream::pool::Pool;
 
@@ -94,11 +93,6 @@ impl Worker {
     /// Counts an ended request.
     pub(crate) fn observe(&self, sample: &Sample<'_>) {
         self.shard.borrow_mut().observe(sample);
-    }
-
-    /// Labels of a destination that no configuration names.
-    pub(crate) fn unknown_destination(&self) -> Arc<DestinationLabels> {
-        self.shared.unknown_destination.clone()
     }
 
     /// No request has been under way since the drain began, for as long as [`QUIET_MIN`]: whoever keeps an idle connection

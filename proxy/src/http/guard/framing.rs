@@ -63,6 +63,8 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Framing {
     state: State,
+    /// Messages whose head has ended.
+    heads: u32,
     head_bytes_max: usize,
 }
 
@@ -82,6 +84,7 @@ impl Framing {
     pub(crate) fn new(head_bytes_max: usize) -> Self {
         Self {
             state: State::Between,
+            heads: 0,
             head_bytes_max,
         }
     }
@@ -92,6 +95,14 @@ impl Framing {
             State::Between => Position::Between,
             State::Head { .. } => Position::Head,
             State::Fixed(_) | State::Chunked(_) => Position::Body,
+        }
+    }
+
+    /// Which message the reader is in, or would be in next, counted from 1.
+    pub(crate) fn message(&self) -> u32 {
+        match self.state {
+            State::Between | State::Head { .. } => self.heads.saturating_add(1),
+            State::Fixed(_) | State::Chunked(_) => self.heads,
         }
     }
 
@@ -161,7 +172,9 @@ impl Framing {
             return Err((end, Refusal::BareLineFeed));
         };
         if content.is_empty() && !*first {
-            self.state = match lengths.body().map_err(|refusal| (end, refusal))? {
+            let body = lengths.body().map_err(|refusal| (end, refusal))?;
+            self.heads = self.heads.saturating_add(1);
+            self.state = match body {
                 BodyLength::Fixed(0) => State::Between,
                 BodyLength::Fixed(length) => State::Fixed(length),
                 BodyLength::Chunked => State::Chunked(Chunks::new()),

@@ -14,6 +14,9 @@ use crate::http::conn_state::{ConnState, Phase};
 /// there and answer 400 in its turn, after the replies to earlier requests of the connection.
 const POISON: u8 = 0;
 
+/// The answer to a head that does not end. hyper would close without one.
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// A downstream connection whose bytes are checked before the HTTP parser sees them, and whose progress is noted in its
 /// [`ConnState`] for the limits on slow and silent clients.
 pub(crate) struct GuardedStream<S> {
@@ -40,7 +43,7 @@ impl<S> GuardedStream<S> {
         }
         if let Err((fine, refusal)) = self.framing.read(&buf.filled()[before..]) {
             self.refused = true;
-            self.state.refuse(refusal);
+            self.state.refuse(refusal, self.framing.message());
             buf.filled_mut()[before + fine] = POISON;
             buf.set_filled(before + fine + 1);
         }
@@ -51,9 +54,17 @@ impl<S> GuardedStream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.refused {
+            return Poll::Ready(Ok(()));
+        }
+        if self.state.is_head_late() {
+            self.refused = true;
+            // Nothing else is being written: the reply to the request before has gone. If the socket takes nothing now, the
+            // client does not read either, and gets the end alone.
+            let sent = Pin::new(&mut self.inner).poll_write(cx, REQUEST_TIMEOUT);
+            tracing::trace!(sent = sent.is_ready(), "a head was late");
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
