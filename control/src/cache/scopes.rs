@@ -35,7 +35,10 @@ struct Entry {
 impl Cache {
     /// A cache over the newest world.
     pub fn new(worlds: watch::Receiver<Arc<World>>) -> Self {
-        Self { worlds, inner: Mutex::default() }
+        Self {
+            worlds,
+            inner: Mutex::default(),
+        }
     }
 
     /// What the node gets in the newest world, and the number of that world.
@@ -52,7 +55,14 @@ impl Cache {
         } else {
             let planned = generator.generate(&world, &scope);
             let shared = Arc::new(planned.resources.clone());
-            scopes.insert(scope.clone(), Entry { world: world.clone(), planned, shared });
+            scopes.insert(
+                scope.clone(),
+                Entry {
+                    world: world.clone(),
+                    planned,
+                    shared,
+                },
+            );
         }
         let shared = scopes.get(&scope).map(|entry| entry.shared.clone()).unwrap_or_default();
         inner.sweep(&world);

@@ -39,6 +39,8 @@ pub struct Client {
     subs: Subscriptions,
     newest: Arc<ResourceSet>,
     push: Option<Push>,
+    /// Clusters that were sent and whose endpoints the client has yet to ask for.
+    expected: BTreeSet<Arc<str>>,
     /// Something came up that the running push does not cover.
     again: bool,
     /// Nonces up to which nobody waits any longer, by type.
@@ -50,9 +52,20 @@ pub struct Client {
 impl Client {
     /// A stream that has said nothing yet.
     pub fn new(protocol: Protocol, resources: Arc<ResourceSet>) -> Self {
-        let subs = TypeUrl::ALL.into_iter().map(|kind| (kind, Subscription::new(kind))).collect();
-        let (given_up, held_back) = (BTreeMap::new(), BTreeMap::new());
-        Self { protocol, subs, newest: resources, push: None, again: false, given_up, held_back }
+        let subs = TypeUrl::ALL
+            .into_iter()
+            .map(|kind| (kind, Subscription::new(kind)))
+            .collect();
+        Self {
+            protocol,
+            subs,
+            newest: resources,
+            push: None,
+            expected: BTreeSet::new(),
+            again: false,
+            given_up: BTreeMap::new(),
+            held_back: BTreeMap::new(),
+        }
     }
 
     /// There are new resources. They wait for the running push to end; several wait as one.
@@ -149,14 +162,21 @@ impl Client {
 
     /// Whether a phase is over: all answered, or out of time.
     fn is_over(&mut self, phase: Phase, now: Instant) -> bool {
-        let (Some(push), Some(sub)) = (&mut self.push, self.subs.get(&phase.kind())) else { return true };
+        let (Some(push), Some(sub)) = (&mut self.push, self.subs.get(&phase.kind())) else {
+            return true;
+        };
         let mut waits = sub.ledger().awaits_after(push.waits_after);
         if phase == Phase::Add(TypeUrl::Endpoint) {
+            self.expected
+                .retain(|name| !sub.interest().wants(name) && push.target.clusters.contains_key(&**name));
             let clusters = self.subs.get(&TypeUrl::Cluster);
-            // A refused cluster never asks for its endpoints.
-            let taken = |name: &str| clusters.is_some_and(|clusters| clusters.ledger().live(name).is_some());
-            push.expected.retain(|name| taken(name) && !sub.interest().wants(name));
-            waits |= !push.expected.is_empty();
+            // A refused cluster never asks for its endpoints, and one on its way does so later.
+            let taken = |name: &Arc<str>| clusters.is_some_and(|clusters| clusters.ledger().live(name).is_some());
+            waits |= self.expected.iter().any(taken);
+            if now >= push.deadline {
+                // It had its time: not every client asks for the endpoints of every cluster.
+                self.expected.retain(|name| !taken(name));
+            }
         }
         if waits && now >= push.deadline {
             self.given_up.insert(phase.kind(), sub.ledger().last_nonce());
@@ -167,7 +187,10 @@ impl Client {
 
     /// Sends what a phase has to say.
     fn enter(&mut self, out: &mut Vec<Outgoing>) {
-        let Some((phase, target)) = self.push.as_ref().and_then(|push| Some((push.phase()?, push.target.clone())))
+        let Some((phase, target)) = self
+            .push
+            .as_ref()
+            .and_then(|push| Some((push.phase()?, push.target.clone())))
         else {
             return;
         };
@@ -222,7 +245,10 @@ impl Client {
         if !wanted.is_empty()
             && let Some(sub) = self.subs.get_mut(&kind)
         {
-            out.push(Outgoing { kind, batch: sotw::server::send_some(sub, wanted) });
+            out.push(Outgoing {
+                kind,
+                batch: sotw::server::send_some(sub, wanted),
+            });
         }
     }
 
@@ -231,8 +257,10 @@ impl Client {
         let kind = phase.kind();
         let Some(sub) = self.subs.get(&kind) else { return };
         let set = of_kind(target, kind);
-        let mut resources: BTreeMap<Arc<str>, Resource> =
-            sub.asked(set).map(|resource| (resource.name.clone(), resource.clone())).collect();
+        let mut resources: BTreeMap<Arc<str>, Resource> = sub
+            .asked(set)
+            .map(|resource| (resource.name.clone(), resource.clone()))
+            .collect();
         let removable = match phase {
             Phase::Add(_) => Vec::new(),
             Phase::Remove(_) => removable(&self.subs, target, kind),
@@ -240,8 +268,11 @@ impl Client {
         let stays = sub.gone(set).into_iter().filter(|name| !removable.contains(name));
         let stays = stays.filter_map(|name| sub.ledger().live(&name)?.resource.clone());
         resources.extend(stays.map(|resource| (resource.name.clone(), resource)));
-        let changed: Vec<Resource> =
-            resources.values().filter(|resource| sub.ledger().needs(resource)).cloned().collect();
+        let changed: Vec<Resource> = resources
+            .values()
+            .filter(|resource| sub.ledger().needs(resource))
+            .cloned()
+            .collect();
         if phase == Phase::Add(TypeUrl::Cluster) {
             self.expect_endpoints(&changed, target);
             // Envoy warms a changed cluster until endpoints arrive, and may not ask again for names that it has.
@@ -262,14 +293,14 @@ impl Client {
         let is_new = |name: &str| !endpoints.is_some_and(|endpoints| endpoints.interest().wants(name));
         let names = clusters.iter().map(|cluster| &cluster.name);
         let names = names.filter(|name| target.endpoints.contains_key(&***name) && is_new(name));
-        if let Some(push) = &mut self.push {
-            push.expected.extend(names.cloned());
-        }
+        self.expected.extend(names.cloned());
     }
 
     /// What of a type goes out now. Route tables are held back where their clusters are missing.
     fn wanted(&mut self, kind: TypeUrl, target: &Arc<ResourceSet>) -> Vec<Resource> {
-        let Some(sub) = self.subs.get(&kind) else { return Vec::new() };
+        let Some(sub) = self.subs.get(&kind) else {
+            return Vec::new();
+        };
         if kind != TypeUrl::Route {
             return sub.wanted(of_kind(target, kind));
         }
@@ -297,9 +328,14 @@ impl Client {
 
     /// Answers names that the client asked for, at once and whatever push is running.
     fn answer_owed(&mut self, out: &mut Vec<Outgoing>) {
-        let target = self.push.as_ref().map_or_else(|| self.newest.clone(), |push| push.target.clone());
+        let target = self
+            .push
+            .as_ref()
+            .map_or_else(|| self.newest.clone(), |push| push.target.clone());
         for kind in TypeUrl::ALL {
-            let Some(sub) = self.subs.get(&kind).filter(|sub| !sub.owed().is_empty()) else { continue };
+            let Some(sub) = self.subs.get(&kind).filter(|sub| !sub.owed().is_empty()) else {
+                continue;
+            };
             if self.protocol == Protocol::Sotw && sotw::server::is_whole(kind) {
                 self.again = true;
                 continue;
@@ -343,13 +379,19 @@ impl Client {
         let names: Vec<Arc<str>> = sub.owed().iter().cloned().collect();
         names.iter().for_each(|name| sub.settle_owed(name));
         if !resources.is_empty() {
-            out.push(Outgoing { kind, batch: sotw::server::send_some(sub, resources) });
+            out.push(Outgoing {
+                kind,
+                batch: sotw::server::send_some(sub, resources),
+            });
         }
     }
 
     fn send(&mut self, kind: TypeUrl, upserts: Vec<Resource>, removals: Vec<Arc<str>>, out: &mut Vec<Outgoing>) {
         if let Some(sub) = self.subs.get_mut(&kind) {
-            out.push(Outgoing { kind, batch: sub.send(upserts, removals) });
+            out.push(Outgoing {
+                kind,
+                batch: sub.send(upserts, removals),
+            });
         }
     }
 }

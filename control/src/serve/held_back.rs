@@ -24,7 +24,10 @@ pub(super) enum Allowed {
 
 /// Decides on one route table. A client that never had one gets it as it is.
 pub(super) fn allowed(subs: &Subscriptions, target: &ResourceSet, table: &Resource) -> Allowed {
-    let Some(routes) = subs.get(&TypeUrl::Route).filter(|routes| routes.may_hold_older(&table.name)) else {
+    let Some(routes) = subs
+        .get(&TypeUrl::Route)
+        .filter(|routes| routes.may_hold_older(&table.name))
+    else {
         return Allowed::Table(table.clone());
     };
     let live = routes.ledger().live(&table.name);
@@ -48,7 +51,10 @@ pub(super) fn allowed(subs: &Subscriptions, target: &ResourceSet, table: &Resour
 /// Whether the client can send requests to a cluster. One that asks for clusters by name gets them after its routes,
 /// so for it existence is enough.
 fn has_cluster(subs: &Subscriptions, target: &ResourceSet, cluster: &str) -> bool {
-    match subs.get(&TypeUrl::Cluster).filter(|clusters| clusters.interest().is_wildcard()) {
+    match subs
+        .get(&TypeUrl::Cluster)
+        .filter(|clusters| clusters.interest().is_wildcard())
+    {
         Some(clusters) => clusters.ledger().live(cluster).is_some(),
         None => target.clusters.contains_key(cluster),
     }

@@ -1,6 +1,5 @@
 //! The phases of a push, in the one order that never breaks what works.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,13 +51,16 @@ pub(super) struct Push {
     pub(super) deadline: Instant,
     /// Responses up to this nonce are not waited for in this phase.
     pub(super) waits_after: u64,
-    /// Clusters that this push sent and whose endpoints the client has not asked for yet.
-    pub(super) expected: BTreeSet<Arc<str>>,
 }
 
 impl Push {
     pub(super) fn new(target: Arc<ResourceSet>, now: Instant) -> Self {
-        Self { target, step: 0, deadline: now + PHASE_DEADLINE, waits_after: 0, expected: BTreeSet::new() }
+        Self {
+            target,
+            step: 0,
+            deadline: now + PHASE_DEADLINE,
+            waits_after: 0,
+        }
     }
 
     /// The running phase; `None` when all are over.

@@ -12,9 +12,7 @@ use tonic::transport::server::{Server, TcpIncoming};
 use tonic::{Request, Response, Status, Streaming};
 use weft_xds::pb::ads_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer};
 use weft_xds::pb::core::Node;
-use weft_xds::pb::discovery::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
+use weft_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
 
 use super::session;
 use super::wire::{DeltaWire, SotwWire, Wire};
@@ -107,7 +105,10 @@ struct Service<G> {
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl<G: Generate> Service<G> {
-    fn open<W: Wire + 'static>(&self, requests: Streaming<W::Request>) -> Result<Response<Responses<W::Response>>, Status> {
+    fn open<W: Wire + 'static>(
+        &self,
+        requests: Streaming<W::Request>,
+    ) -> Result<Response<Responses<W::Response>>, Status> {
         let permit = self
             .streams
             .clone()

@@ -37,9 +37,14 @@ pub(super) async fn run<W: Wire, G: Generate>(
         .await
         .map_err(|_| Status::deadline_exceeded("no request within the limit on a first request"))??;
     let Some(first) = first else { return Ok(()) };
-    let node = W::node(&first).cloned().ok_or_else(|| Status::invalid_argument("the first request names no node"))?;
+    let node = W::node(&first)
+        .cloned()
+        .ok_or_else(|| Status::invalid_argument("the first request names no node"))?;
     // A control plane that has not read everything yet knows nothing, and must not be taken to say "nothing".
-    worlds.wait_for(|world| world.generation > 0).await.map_err(|_| Status::unavailable("stopping"))?;
+    worlds
+        .wait_for(|world| world.generation > 0)
+        .await
+        .map_err(|_| Status::unavailable("stopping"))?;
     let mut session = Session::<W, G>::open(settings, node, responses)?;
     session.settings.board.connected(&session.node.id);
     let result = session.serve(first, requests, worlds, age).await;
@@ -60,11 +65,21 @@ struct Session<W: Wire, G> {
 
 impl<W: Wire, G: Generate> Session<W, G> {
     fn open(settings: Arc<Settings<G>>, node: Node, responses: Responses<W>) -> Result<Self, Status> {
-        let (resources, world) =
-            settings.generate.resources(&node).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let (resources, world) = settings
+            .generate
+            .resources(&node)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
         settings.board.note(&node.id, &resources.notes);
         let client = Client::new(W::PROTOCOL, resources);
-        Ok(Self { settings, node, responses, client, world: (world, Instant::now()), synced: 0, held_back: 0 })
+        Ok(Self {
+            settings,
+            node,
+            responses,
+            client,
+            world: (world, Instant::now()),
+            synced: 0,
+            held_back: 0,
+        })
     }
 
     async fn serve(
@@ -161,8 +176,10 @@ fn problem(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Ack => String::new(),
         Verdict::Nack(text) => text.clone(),
-        Verdict::Some(named) => {
-            named.iter().map(|(name, reason)| format!("{name}: {reason}")).collect::<Vec<_>>().join("; ")
-        }
+        Verdict::Some(named) => named
+            .iter()
+            .map(|(name, reason)| format!("{name}: {reason}"))
+            .collect::<Vec<_>>()
+            .join("; "),
     }
 }

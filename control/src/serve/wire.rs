@@ -1,9 +1,7 @@
 //! The two protocols' messages behind one face, so that a session is written once.
 
 use weft_xds::pb::core::Node;
-use weft_xds::pb::discovery::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
+use weft_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
 use weft_xds::{LimitExceeded, Received, TypeUrl, delta, sotw};
 
 use super::client::{Client, Outgoing, Protocol};

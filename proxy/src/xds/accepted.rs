@@ -18,7 +18,10 @@ pub(super) struct Accepted {
 
 impl Accepted {
     pub(super) fn new(keep_content: bool) -> Self {
-        Self { keep_content, ..Self::default() }
+        Self {
+            keep_content,
+            ..Self::default()
+        }
     }
 
     /// Notes what was taken of an update. Returns whether anything changed.
@@ -29,11 +32,17 @@ impl Accepted {
         for resource in update.upserts.iter().filter(|resource| taken(&resource.name)) {
             changed = true;
             if let Some((_, names)) = discover::references(kind, resource) {
-                self.references.entry(kind).or_default().insert(resource.name.to_string(), names);
+                self.references
+                    .entry(kind)
+                    .or_default()
+                    .insert(resource.name.to_string(), names);
             }
             // Secrets hold private keys, which never go to disk.
             if self.keep_content && kind != TypeUrl::Secret {
-                self.content.entry(kind).or_default().insert(resource.name.to_string(), resource.clone());
+                self.content
+                    .entry(kind)
+                    .or_default()
+                    .insert(resource.name.to_string(), resource.clone());
             }
         }
         for name in update.removals.iter().filter(|name| taken(name)) {
@@ -50,7 +59,13 @@ impl Accepted {
 
     /// The names that accepted resources of a type refer to.
     pub(super) fn referred(&self, kind: TypeUrl) -> BTreeSet<String> {
-        self.references.get(&kind).into_iter().flat_map(BTreeMap::values).flatten().cloned().collect()
+        self.references
+            .get(&kind)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Accepted resources with their content.

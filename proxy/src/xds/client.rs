@@ -8,11 +8,11 @@ use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status as GrpcStatus;
 use tonic::transport::{Channel, Endpoint};
+use weft_xds::TypeUrl;
 use weft_xds::delta::client::{Client, Update};
 use weft_xds::pb::ads_client::AggregatedDiscoveryServiceClient;
 use weft_xds::pb::core::Node;
 use weft_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
-use weft_xds::TypeUrl;
 
 use super::accepted::Accepted;
 use super::backoff::{Backoff, PROVEN};
@@ -69,7 +69,10 @@ pub async fn run<S: Sink>(
     status: watch::Sender<Status>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let file = settings.state_dir.as_ref().map(|dir| StateFile::new(dir, &settings.node.id));
+    let file = settings
+        .state_dir
+        .as_ref()
+        .map(|dir| StateFile::new(dir, &settings.node.id));
     let mut session = Session {
         client: Client::new(settings.node, &[TypeUrl::Cluster, TypeUrl::Listener]),
         sink,
@@ -201,16 +204,21 @@ impl<S: Sink> Session<S> {
         }
         if self.accepted.note(update, &rejected) {
             self.saver.changed();
-            self.status.send_modify(|status| status.last_update = Some(Instant::now()));
+            self.status
+                .send_modify(|status| status.last_update = Some(Instant::now()));
         }
-        self.status.send_modify(|status| status.rejects += rejected.len() as u64);
+        self.status
+            .send_modify(|status| status.rejects += rejected.len() as u64);
         self.client.settle(update, &rejected)
     }
 
     /// Asks for what accepted resources refer to, and drops what nothing refers to any longer.
     fn follow_references(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut requests = Vec::new();
-        for (from, to) in [(TypeUrl::Cluster, TypeUrl::Endpoint), (TypeUrl::Listener, TypeUrl::Route)] {
+        for (from, to) in [
+            (TypeUrl::Cluster, TypeUrl::Endpoint),
+            (TypeUrl::Listener, TypeUrl::Route),
+        ] {
             let (request, dropped) = self.client.subscribe(to, self.accepted.referred(from));
             requests.extend(request);
             if !dropped.is_empty() {
@@ -233,10 +241,7 @@ async fn connect(server: &str) -> Result<Channel, StreamEnd> {
         .map_err(StreamEnd::Connect)
 }
 
-async fn send(
-    requests: &mpsc::Sender<DeltaDiscoveryRequest>,
-    request: DeltaDiscoveryRequest,
-) -> Result<(), StreamEnd> {
+async fn send(requests: &mpsc::Sender<DeltaDiscoveryRequest>, request: DeltaDiscoveryRequest) -> Result<(), StreamEnd> {
     match timeout(SEND_TIMEOUT, requests.send(request)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(StreamEnd::Closed),

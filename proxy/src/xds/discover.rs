@@ -18,10 +18,12 @@ pub(super) fn references(kind: TypeUrl, resource: &Resource) -> Option<(TypeUrl,
 fn route_tables(resource: &Resource) -> Vec<String> {
     let listener: Listener = unpack(&resource.body).unwrap_or_default();
     let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
-    let configs = chains.flat_map(|chain| &chain.filters).filter_map(|filter| match &filter.config_type {
-        Some(ConfigType::TypedConfig(config)) => unpack::<HttpConnectionManager>(config).ok(),
-        _ => None,
-    });
+    let configs = chains
+        .flat_map(|chain| &chain.filters)
+        .filter_map(|filter| match &filter.config_type {
+            Some(ConfigType::TypedConfig(config)) => unpack::<HttpConnectionManager>(config).ok(),
+            _ => None,
+        });
     let names = configs.filter_map(|manager| match manager.route_specifier {
         Some(RouteSpecifier::Rds(rds)) => Some(rds.route_config_name),
         _ => None,
@@ -37,6 +39,10 @@ fn endpoint_set(resource: &Resource) -> Option<String> {
     };
     let config = cluster.eds_cluster_config.unwrap_or_default();
     // Envoy: the cluster's own name, unless the service has another.
-    let name = if config.service_name.is_empty() { cluster.name } else { config.service_name };
+    let name = if config.service_name.is_empty() {
+        cluster.name
+    } else {
+        config.service_name
+    };
     (kind == eds).then_some(name)
 }

@@ -21,7 +21,12 @@ pub(super) struct Saver {
 
 impl Saver {
     pub(super) fn new(file: Option<StateFile>) -> Self {
-        Self { file, dirty_since: None, last: None, running: None }
+        Self {
+            file,
+            dirty_since: None,
+            last: None,
+            running: None,
+        }
     }
 
     /// What an earlier run left. A file that is of no use is one line in the log.
@@ -74,8 +79,10 @@ impl Saver {
 
     fn start(&mut self, accepted: &BTreeMap<TypeUrl, BTreeMap<String, Resource>>) {
         let Some(file) = self.file.clone() else { return };
-        let contents: Contents =
-            accepted.iter().map(|(kind, resources)| (*kind, resources.values().cloned().collect())).collect();
+        let contents: Contents = accepted
+            .iter()
+            .map(|(kind, resources)| (*kind, resources.values().cloned().collect()))
+            .collect();
         self.dirty_since = None;
         self.last = Some(Instant::now());
         self.running = Some(tokio::task::spawn_blocking(move || {

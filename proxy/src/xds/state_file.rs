@@ -55,9 +55,20 @@ pub(super) struct StateFile {
 impl StateFile {
     pub(super) fn new(dir: &Path, node: &str) -> Self {
         let plain = |c: char| c.is_ascii_alphanumeric() || "~._-".contains(c);
-        let name: String =
-            node.chars().map(|c| if plain(c) { c.to_string() } else { format!("%{:x}", u32::from(c)) }).collect();
-        Self { path: dir.join(format!("xds-{name}.state")), node: node.to_owned() }
+        let name: String = node
+            .chars()
+            .map(|c| {
+                if plain(c) {
+                    c.to_string()
+                } else {
+                    format!("%{:x}", u32::from(c))
+                }
+            })
+            .collect();
+        Self {
+            path: dir.join(format!("xds-{name}.state")),
+            node: node.to_owned(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -97,7 +108,11 @@ impl StateFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&aside, &self.path)?;
@@ -106,7 +121,10 @@ impl StateFile {
 }
 
 fn checksum(bytes: &[u8]) -> String {
-    content_version(&Any { type_url: FORMAT.to_owned(), value: bytes.to_vec() })
+    content_version(&Any {
+        type_url: FORMAT.to_owned(),
+        value: bytes.to_vec(),
+    })
 }
 
 fn encode(contents: &Contents, node: &str) -> Vec<u8> {
@@ -146,7 +164,11 @@ fn decode(bytes: &[u8], node: &str) -> Result<Contents, StateFileError> {
         let kind = TypeUrl::parse(&message.type_url).ok_or(StateFileError::Damaged)?;
         let resources = message.resources.into_iter().filter_map(|resource| {
             let body = Arc::new(resource.resource?);
-            Some(Resource { name: resource.name.into(), version: resource.version.into(), body })
+            Some(Resource {
+                name: resource.name.into(),
+                version: resource.version.into(),
+                body,
+            })
         });
         contents.entry(kind).or_default().extend(resources);
     }
@@ -165,7 +187,15 @@ mod tests {
     use super::*;
 
     fn contents() -> Contents {
-        let resource = |name: &str| Resource::from_any(name, Any { type_url: "t/x".into(), value: name.into() });
+        let resource = |name: &str| {
+            Resource::from_any(
+                name,
+                Any {
+                    type_url: "t/x".into(),
+                    value: name.into(),
+                },
+            )
+        };
         [
             (TypeUrl::Cluster, vec![resource("a"), resource("b")]),
             (TypeUrl::Listener, vec![resource("l")]),
@@ -183,7 +213,11 @@ mod tests {
         assert_eq!(file.load().unwrap(), Some(contents()));
         let mode = fs::metadata(file.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left behind");
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "nothing else is left behind"
+        );
     }
 
     #[test]
@@ -192,7 +226,10 @@ mod tests {
         assert!(decode(&good, "n").is_ok());
         assert!(matches!(decode(&good, "m"), Err(StateFileError::Foreign(_))));
         for len in 0..good.len() {
-            assert!(matches!(decode(&good[..len], "n"), Err(StateFileError::Damaged)), "cut at {len}");
+            assert!(
+                matches!(decode(&good[..len], "n"), Err(StateFileError::Damaged)),
+                "cut at {len}"
+            );
         }
         for place in 0..good.len() {
             let mut altered = good.clone();
