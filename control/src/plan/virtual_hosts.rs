@@ -98,7 +98,7 @@ pub(super) fn table(context: &Context<'_>, owners: &[Owner], port: u16) -> Route
         } else {
             port == PORT_OF_UNKNOWN_HOSTS
         };
-        if known.is_empty() && !(serves_unknown && !owner.unknown.is_empty()) {
+        if known.is_empty() && (!serves_unknown || owner.unknown.is_empty()) {
             continue;
         }
         let routes = rules::routes(context, &owner.policy, port, &Binding::Mesh);

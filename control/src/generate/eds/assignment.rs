@@ -29,7 +29,7 @@ pub(in crate::generate) fn assignment(inputs: &EndpointsInputs) -> pb::endpoint:
             .iter()
             .fold(0_u32, |sum, member| sum.saturating_add(member.weight));
         pb::endpoint::LocalityLbEndpoints {
-            locality: (locality != Locality::default()).then(|| pb::core::Locality {
+            locality: (locality != Locality::default()).then_some(pb::core::Locality {
                 region: locality.region,
                 zone: locality.zone,
                 sub_zone: locality.sub_zone,

@@ -27,7 +27,6 @@ fn http_fault(fault: &Fault) -> pb::fault::HttpFault {
     let delay = fault.delay.as_ref().map(|delay| pb::common_fault::FaultDelay {
         percentage: Some(wire::percentage(delay.percentage)),
         fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(wire::duration(delay.fixed_delay))),
-        ..Default::default()
     });
     let abort = fault.abort.as_ref().map(|abort| pb::fault::FaultAbort {
         percentage: Some(wire::percentage(abort.percentage)),
