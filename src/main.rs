@@ -25,6 +25,8 @@ enum Verb {
     Control(weft_control::bootstrap::Args),
     /// Run a proxy
     Proxy(cmd::proxy::Args),
+    /// Say what given proxies would do with given calls, and why, without opening a socket
+    Simulate(cmd::simulate::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Standalone(args) => cmd::standalone::run(args),
         Verb::Control(args) => weft_control::app::run(args),
         Verb::Proxy(args) => cmd::proxy::run(args),
+        Verb::Simulate(args) => cmd::simulate::run(&args),
     }
 }
 

@@ -39,7 +39,11 @@ pub(crate) fn answer(node: &Node, call: &Call, why: &mut Vec<String>) -> Answer 
         }
         Network::Http(_) => {
             why.push("this port speaks HTTP".into());
-            refused(Refusal::ProtocolError)
+            match call.direction {
+                // The application sees its connection closed, as with any address that leads nowhere.
+                Direction::Outbound => Outcome::Blackhole { blackhole: True }.into(),
+                Direction::Inbound | Direction::Gateway => refused(Refusal::ProtocolError),
+            }
         }
         Network::Tcp(tcp) => opaque(node, tcp, call, why),
         Network::Close => Outcome::Blackhole { blackhole: True }.into(),
@@ -50,7 +54,13 @@ pub(crate) fn answer(node: &Node, call: &Call, why: &mut Vec<String>) -> Answer 
 fn listener<'a>(node: &'a Node, call: &Call) -> Option<&'a Listener> {
     let destination = SocketAddr::new(call.address, call.port);
     let side = match call.direction {
-        Direction::Gateway => return node.listeners.find(destination).filter(|one| one.bind_to_port).map(|one| &**one),
+        Direction::Gateway => {
+            return node
+                .listeners
+                .find(destination)
+                .filter(|one| one.bind_to_port)
+                .map(|one| &**one);
+        }
         Direction::Outbound => Side::Outbound,
         Direction::Inbound => Side::Inbound,
     };
@@ -93,7 +103,10 @@ fn chain<'a>(node: &Node, listener: &'a Listener, call: &Call) -> Option<&'a Fil
 
 /// A connection that no chain takes is closed; the reason depends on what the chains ask for.
 fn unchained(listener: &Listener, call: &Call) -> Answer {
-    let asks_tls = listener.chains.iter().any(|chain| chain.matcher.transport_protocol == Some(TransportProtocol::Tls));
+    let asks_tls = listener
+        .chains
+        .iter()
+        .any(|chain| chain.matcher.transport_protocol == Some(TransportProtocol::Tls));
     match (call.direction, call.tls) {
         (Direction::Outbound, _) => Outcome::Blackhole { blackhole: True }.into(),
         (_, Tls::Plaintext) if asks_tls => refused(Refusal::TlsRequired),
@@ -106,9 +119,11 @@ fn unchained(listener: &Listener, call: &Call) -> Answer {
 fn opaque(node: &Node, tcp: &TcpProxy, call: &Call, why: &mut Vec<String>) -> Answer {
     let clusters: Vec<_> = match &tcp.destination {
         TcpDestination::One(cluster) => vec![(cluster, 1)],
-        TcpDestination::Weighted { clusters, .. } => {
-            clusters.iter().filter(|(_, weight)| *weight > 0).map(|(cluster, weight)| (cluster, *weight)).collect()
-        }
+        TcpDestination::Weighted { clusters, .. } => clusters
+            .iter()
+            .filter(|(_, weight)| *weight > 0)
+            .map(|(cluster, weight)| (cluster, *weight))
+            .collect(),
     };
     let total: u64 = clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
     let mut weights = Vec::new();
@@ -116,14 +131,20 @@ fn opaque(node: &Node, tcp: &TcpProxy, call: &Call, why: &mut Vec<String>) -> An
         why.push(format!("cluster {}", cluster.name));
         match target(node, cluster, call) {
             Target::Destination(destination) | Target::Missing(destination) => {
-                weights.push(Weighted { destination, weight: 100.0 * f64::from(weight) / total as f64 });
+                weights.push(Weighted {
+                    destination,
+                    weight: 100.0 * f64::from(weight) / total as f64,
+                });
             }
             Target::Passthrough => return Outcome::Passthrough { passthrough: True }.into(),
             Target::Blackhole => return Outcome::Blackhole { blackhole: True }.into(),
         }
     }
     match <[_; 1]>::try_from(weights) {
-        Ok([only]) => Outcome::Destination { destination: only.destination }.into(),
+        Ok([only]) => Outcome::Destination {
+            destination: only.destination,
+        }
+        .into(),
         Err(weights) => Outcome::Weights { weights }.into(),
     }
 }

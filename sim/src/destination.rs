@@ -32,7 +32,10 @@ pub(crate) fn target(node: &Node, cluster: &ClusterRef, call: &Call) -> Target {
         return Target::Missing(named.unwrap_or_else(|| nameless(&cluster.name)));
     };
     match named {
-        Some(destination) => Target::Destination(Destination { endpoints: endpoints(node, &found.kind, call), ..destination }),
+        Some(destination) => Target::Destination(Destination {
+            endpoints: endpoints(node, &found.kind, call),
+            ..destination
+        }),
         None if matches!(found.kind, ClusterKind::OriginalDst) => Target::Passthrough,
         None => Target::Blackhole,
     }
@@ -54,14 +57,24 @@ pub(crate) fn named(cluster: &str) -> Option<Destination> {
 }
 
 fn nameless(cluster: &str) -> Destination {
-    Destination { host: cluster.to_owned(), port: 0, subset: None, endpoints: Vec::new() }
+    Destination {
+        host: cluster.to_owned(),
+        port: 0,
+        subset: None,
+        endpoints: Vec::new(),
+    }
 }
 
 fn endpoints(node: &Node, kind: &ClusterKind, call: &Call) -> Vec<String> {
     let set = match kind {
         ClusterKind::Eds(name) => node.endpoint_set(name),
         ClusterKind::Static(set) => Some(set.as_ref()),
-        ClusterKind::Dns(names) => return names.iter().map(|name| format!("{}:{}", name.host, name.port)).collect(),
+        ClusterKind::Dns(names) => {
+            return names
+                .iter()
+                .map(|name| format!("{}:{}", name.host, name.port))
+                .collect();
+        }
         ClusterKind::OriginalDst => return vec![std::net::SocketAddr::new(call.address, call.port).to_string()],
     };
     let endpoints = set.map(|set| set.endpoints()).unwrap_or_default();
@@ -71,13 +84,19 @@ fn endpoints(node: &Node, kind: &ClusterKind, call: &Call) -> Vec<String> {
 
 /// The policy of a cluster, and the hash key that its route carries.
 pub(crate) fn policy(node: &Node, cluster: &ClusterRef, forward: &Forward) -> Policy {
-    let Some(found) = node.cluster(&cluster.name) else { return Policy::default() };
-    let hash = forward.hash.first().filter(|_| matches!(found.balance, Balance::Hash(_))).map(|key| match key {
-        Key::Header(name) => HashKey::Header(name.to_string()),
-        Key::Cookie { name, .. } => HashKey::Cookie(name.to_string()),
-        Key::Query(name) => HashKey::Query(name.to_string()),
-        Key::SourceIp => HashKey::SourceIp(true),
-    });
+    let Some(found) = node.cluster(&cluster.name) else {
+        return Policy::default();
+    };
+    let hash = forward
+        .hash
+        .first()
+        .filter(|_| matches!(found.balance, Balance::Hash(_)))
+        .map(|key| match key {
+            Key::Header(name) => HashKey::Header(name.to_string()),
+            Key::Cookie { name, .. } => HashKey::Cookie(name.to_string()),
+            Key::Query(name) => HashKey::Query(name.to_string()),
+            Key::SourceIp => HashKey::SourceIp(true),
+        });
     let set = |field: &str| node.is_set(&cluster.name, field);
     Policy {
         load_balancer: match found.balance {
@@ -101,9 +120,17 @@ mod tests {
     #[test]
     fn a_cluster_is_read_by_its_name() {
         let found = named("outbound|9080|v1|reviews.default.svc.cluster.local").expect("an outbound name");
-        assert_eq!((found.host.as_str(), found.port, found.subset.as_deref()), ("reviews.default.svc.cluster.local", 9080, Some("v1")));
+        assert_eq!(
+            (found.host.as_str(), found.port, found.subset.as_deref()),
+            ("reviews.default.svc.cluster.local", 9080, Some("v1"))
+        );
         assert_eq!(named("outbound|80||*.a.test").expect("an outbound name").subset, None);
-        for other in ["PassthroughCluster", "inbound|8080||", "outbound|x||a", "outbound|80|v1"] {
+        for other in [
+            "PassthroughCluster",
+            "inbound|8080||",
+            "outbound|x||a",
+            "outbound|80|v1",
+        ] {
             assert!(named(other).is_none(), "{other}");
         }
     }

@@ -16,8 +16,8 @@ mod scenario;
 mod simulate;
 
 pub use answer::{
-    Abort, Answer, Delay, Destination, Details, Fault, HashKey, HeaderChanges, Inbound, LocalReply, Mirror, Outcome, Policy,
-    Refusal, Retries, Rewrite, Weighted,
+    Abort, Answer, Delay, Destination, Details, Fault, HashKey, HeaderChanges, Inbound, LocalReply, Mirror, Outcome,
+    Policy, Refusal, Retries, Rewrite, Weighted,
 };
 pub use report::{CallReport, Report, json};
 pub use scenario::{Call, Direction, Protocol, Proxy, ProxyType, Scenario, ScenarioError, Tls};

@@ -59,18 +59,24 @@ impl Node {
             }
         }
         for resource in resources.endpoints.values() {
-            if let Some(endpoints) = kept(resource, findings, |message| translate::endpoints(message, &mut bindings)) {
+            if let Some(endpoints) = kept(resource, findings, |message| {
+                translate::endpoints(message, &mut bindings)
+            }) {
                 node.endpoints.insert(resource.name.clone(), endpoints);
             }
         }
         for resource in resources.routes.values() {
-            if let Some(table) = kept(resource, findings, |message| translate::route_table(message, &mut bindings)) {
+            if let Some(table) = kept(resource, findings, |message| {
+                translate::route_table(message, &mut bindings)
+            }) {
                 node.tables.insert(resource.name.clone(), Arc::new(table));
             }
         }
         let mut listeners = Vec::new();
         for resource in resources.listeners.values() {
-            let listener = kept(resource, findings, |message| translate::listener(message, &mut bindings));
+            let listener = kept(resource, findings, |message| {
+                translate::listener(message, &mut bindings)
+            });
             listeners.extend(listener.map(Arc::new));
         }
         node.listeners = Listeners::new(listeners);
@@ -127,7 +133,10 @@ impl Node {
     /// What follows this prefix among the fields that are set.
     pub(crate) fn set_with(&self, cluster: &str, prefix: &str) -> Option<String> {
         let said = self.said.get(cluster)?;
-        said.set.iter().find_map(|field| field.strip_prefix(prefix)).map(str::to_owned)
+        said.set
+            .iter()
+            .find_map(|field| field.strip_prefix(prefix))
+            .map(str::to_owned)
     }
 
     /// Server name of TLS towards a cluster.
@@ -154,13 +163,24 @@ fn kept<M: Message + Name + Default, T>(
 }
 
 fn said(resource: &Resource) -> Said {
-    let Ok(message) = unpack::<pb::cluster::Cluster>(&resource.body) else { return Said::default() };
-    let weft = message.metadata.as_ref().and_then(|metadata| metadata.filter_metadata.get("weft"));
-    let set = match weft.and_then(|weft| weft.fields.get("set")).and_then(|value| value.kind.as_ref()) {
+    let Ok(message) = unpack::<pb::cluster::Cluster>(&resource.body) else {
+        return Said::default();
+    };
+    let weft = message
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.filter_metadata.get("weft"));
+    let set = match weft
+        .and_then(|weft| weft.fields.get("set"))
+        .and_then(|value| value.kind.as_ref())
+    {
         Some(Kind::ListValue(list)) => list.values.iter().filter_map(text).collect(),
         _ => BTreeSet::new(),
     };
-    Said { set, sni: sni(&message) }
+    Said {
+        set,
+        sni: sni(&message),
+    }
 }
 
 fn text(value: &pb::protobuf::Value) -> Option<String> {

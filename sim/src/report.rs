@@ -120,16 +120,27 @@ fn lines(details: &Details) -> Vec<String> {
         lines.push(format!("timeout {}", duration::text(details.timeout)));
     }
     if details.retries.attempts > 0 {
-        lines.push(format!("up to {} retries on {}", details.retries.attempts, details.retries.retry_on.join(", ")));
+        lines.push(format!(
+            "up to {} retries on {}",
+            details.retries.attempts,
+            details.retries.retry_on.join(", ")
+        ));
     }
     if let Some(delay) = &details.fault.delay {
-        lines.push(format!("{}% are delayed by {}", delay.percentage, duration::text(delay.fixed)));
+        lines.push(format!(
+            "{}% are delayed by {}",
+            delay.percentage,
+            duration::text(delay.fixed)
+        ));
     }
     if let Some(abort) = &details.fault.abort {
         lines.push(format!("{}% are answered with {}", abort.percentage, abort.status));
     }
     for mirror in &details.mirror {
-        lines.push(format!("{}% are copied to {}:{}", mirror.percentage, mirror.host, mirror.port));
+        lines.push(format!(
+            "{}% are copied to {}:{}",
+            mirror.percentage, mirror.host, mirror.port
+        ));
     }
     lines.extend(changes("request", &details.request_headers));
     lines.extend(changes("response", &details.response_headers));

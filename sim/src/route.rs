@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use weft_proxy_core::{
     chain::HttpConnectionManager,
     route::{
-        Action, ClusterChoice, Destination as Choice, FormatContext, Forward, Found, HeaderOps, Normalized, RequestHead, Route,
+        Action, ClusterChoice, Destination as Choice, FormatContext, Forward, Found, HeaderOps, Normalized,
+        RequestHead, Route,
     },
 };
 
@@ -51,7 +52,9 @@ pub(crate) fn request(node: &Node, manager: &HttpConnectionManager, call: &Call,
         Err(miss) => {
             why.push(match miss {
                 weft_proxy_core::route::Miss::NoVirtualHost => format!("no virtual host for {:?}", call.host),
-                weft_proxy_core::route::Miss::NoRoute(host) => format!("no route of virtual host {} matches", host.name),
+                weft_proxy_core::route::Miss::NoRoute(host) => {
+                    format!("no route of virtual host {} matches", host.name)
+                }
             });
             reply(404).into()
         }
@@ -88,9 +91,14 @@ fn act(
 
 /// A reply of the proxy's own, with the operations that its route makes on it.
 fn local(status: u16, mut headers: HeaderMap, body: Option<String>, route: &Route, head: &RequestHead<'_>) -> Outcome {
-    route.response_headers.apply_to_response(&mut headers, &context(head, route));
+    route
+        .response_headers
+        .apply_to_response(&mut headers, &context(head, route));
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)))
+        .collect();
     Outcome::Reply(LocalReply { status, headers, body })
 }
 
@@ -111,19 +119,34 @@ fn sent(
         let share = 100.0 * f64::from(choice.weight) / total as f64;
         match target(node, &choice.cluster, call) {
             Target::Destination(destination) => {
-                why.push(format!("cluster {}{}", choice.cluster.name, node.cluster_origin(&choice.cluster.name)));
-                weights.push(crate::answer::Weighted { destination, weight: share });
+                why.push(format!(
+                    "cluster {}{}",
+                    choice.cluster.name,
+                    node.cluster_origin(&choice.cluster.name)
+                ));
+                weights.push(crate::answer::Weighted {
+                    destination,
+                    weight: share,
+                });
             }
             Target::Passthrough => {
                 why.push(format!("cluster {}", choice.cluster.name));
                 let details = details(node, manager, route, forward, choice, head);
-                return Answer { outcome: Outcome::Passthrough { passthrough: crate::answer::True }, details: Some(details) };
+                return Answer {
+                    outcome: Outcome::Passthrough {
+                        passthrough: crate::answer::True,
+                    },
+                    details: Some(details),
+                };
             }
             Target::Blackhole => return reply(503).into(),
             Target::Missing(destination) => {
                 why.push(format!("cluster {} does not exist", choice.cluster.name));
                 missing += 1;
-                weights.push(crate::answer::Weighted { destination, weight: share });
+                weights.push(crate::answer::Weighted {
+                    destination,
+                    weight: share,
+                });
             }
         }
     }
@@ -132,7 +155,9 @@ fn sent(
     };
     let details = Some(details(node, manager, route, forward, first, head));
     let outcome = match <[_; 1]>::try_from(weights) {
-        Ok([only]) => Outcome::Destination { destination: only.destination },
+        Ok([only]) => Outcome::Destination {
+            destination: only.destination,
+        },
         Err(weights) => Outcome::Weights { weights },
     };
     Answer { outcome, details }
@@ -155,19 +180,35 @@ fn details(
     head: &RequestHead<'_>,
 ) -> Box<Details> {
     let path = forward.path.apply(&route.matcher.path, head.path);
-    let authority = forward.host_rewrite(choice).apply(head, node.first_hostname(&choice.cluster.name).as_deref());
-    let authority = authority.map_or_else(|| head.authority.to_owned(), |value| String::from_utf8_lossy(value.as_bytes()).into());
+    let authority = forward
+        .host_rewrite(choice)
+        .apply(head, node.first_hostname(&choice.cluster.name).as_deref());
+    let authority = authority.map_or_else(
+        || head.authority.to_owned(),
+        |value| String::from_utf8_lossy(value.as_bytes()).into(),
+    );
     let retry = forward.retry.as_ref();
     Box::new(Details {
-        rewrite: Rewrite { path: with_query(&path, head.query), authority },
+        rewrite: Rewrite {
+            path: with_query(&path, head.query),
+            authority,
+        },
         timeout: forward.timeout.unwrap_or(Duration::ZERO),
         retries: Retries {
             attempts: retry.map_or(0, |retry| retry.attempts),
             per_try_timeout: retry.and_then(|retry| retry.per_try_timeout).unwrap_or(Duration::ZERO),
-            retry_on: retry.map(|retry| retry.on.words().map(str::to_owned).collect()).unwrap_or_default(),
-            retry_codes: retry.map(|retry| retry.codes.iter().map(|code| code.as_u16()).collect()).unwrap_or_default(),
+            retry_on: retry
+                .map(|retry| retry.on.words().map(str::to_owned).collect())
+                .unwrap_or_default(),
+            retry_codes: retry
+                .map(|retry| retry.codes.iter().map(|code| code.as_u16()).collect())
+                .unwrap_or_default(),
         },
-        fault: if manager.filters.fault { fault(route) } else { Fault::default() },
+        fault: if manager.filters.fault {
+            fault(route)
+        } else {
+            Fault::default()
+        },
         mirror: forward.mirrors.iter().filter_map(mirror).collect(),
         request_headers: changes(&choice.request_headers),
         response_headers: changes(&choice.response_headers),
@@ -177,10 +218,18 @@ fn details(
 }
 
 fn fault(route: &Route) -> Fault {
-    let Some(fault) = &route.filters.fault else { return Fault::default() };
+    let Some(fault) = &route.filters.fault else {
+        return Fault::default();
+    };
     Fault {
-        delay: fault.delay.as_ref().map(|delay| Delay { percentage: delay.share.percent(), fixed: delay.fixed }),
-        abort: fault.abort.as_ref().map(|abort| Abort { percentage: abort.share.percent(), status: abort.status.as_u16() }),
+        delay: fault.delay.as_ref().map(|delay| Delay {
+            percentage: delay.share.percent(),
+            fixed: delay.fixed,
+        }),
+        abort: fault.abort.as_ref().map(|abort| Abort {
+            percentage: abort.share.percent(),
+            status: abort.status.as_u16(),
+        }),
     }
 }
 
@@ -212,7 +261,9 @@ fn changes(ops: &HeaderOps) -> HeaderChanges {
 
 fn explain(found: &Found<'_>, why: &mut Vec<String>) {
     why.push(format!("virtual host {}", found.virtual_host.name));
-    let Some(provenance) = &found.route.provenance else { return };
+    let Some(provenance) = &found.route.provenance else {
+        return;
+    };
     why.push(match provenance.rule {
         Some(rule) => format!("{} http[{rule}]", provenance.object),
         None => provenance.object.to_string(),
@@ -235,9 +286,7 @@ fn context<'a>(head: &RequestHead<'a>, route: &'a Route) -> FormatContext<'a> {
 fn header_map(call: &Call) -> HeaderMap {
     let pairs = call.headers.iter();
     pairs
-        .filter_map(|(name, value)| {
-            Some((HeaderName::try_from(name).ok()?, HeaderValue::from_str(value).ok()?))
-        })
+        .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, HeaderValue::from_str(value).ok()?)))
         .collect()
 }
 
@@ -249,10 +298,18 @@ fn with_query(path: &str, query: Option<&str>) -> String {
 }
 
 fn reply(status: u16) -> Outcome {
-    Outcome::Reply(LocalReply { status, headers: Default::default(), body: None })
+    Outcome::Reply(LocalReply {
+        status,
+        headers: Default::default(),
+        body: None,
+    })
 }
 
 fn moved(status: u16, location: String) -> Outcome {
     let headers = [("location".to_owned(), location)].into();
-    Outcome::Reply(LocalReply { status, headers, body: None })
+    Outcome::Reply(LocalReply {
+        status,
+        headers,
+        body: None,
+    })
 }

@@ -181,9 +181,14 @@ impl Scenario {
     /// When the text is not YAML, or not a scenario: a key is missing, unknown or of the wrong type, a call names no
     /// proxy of the file, a name stands twice.
     pub fn read(file: &str, text: &str) -> Result<Self, ScenarioError> {
-        let shape = |problem: String| ScenarioError::Shape { file: file.to_owned(), problem };
-        let node = yaml::parse_value(file, text)
-            .map_err(|finding| ScenarioError::Yaml { file: file.to_owned(), finding: Box::new(finding) })?;
+        let shape = |problem: String| ScenarioError::Shape {
+            file: file.to_owned(),
+            problem,
+        };
+        let node = yaml::parse_value(file, text).map_err(|finding| ScenarioError::Yaml {
+            file: file.to_owned(),
+            finding: Box::new(finding),
+        })?;
         let config_line = node.get("config").map_or(0, |config| config.line + 1);
         // One call at a time, so that a message can name the call.
         let mut json = node.to_json();
@@ -212,7 +217,10 @@ impl Scenario {
         let mut names = BTreeSet::new();
         for call in &self.calls {
             if !proxies.contains(call.proxy.as_str()) {
-                return Err(format!("call {:?} names proxy {:?}, which is not in `proxies`", call.name, call.proxy));
+                return Err(format!(
+                    "call {:?} names proxy {:?}, which is not in `proxies`",
+                    call.name, call.proxy
+                ));
             }
             if !names.insert(call.name.as_str()) {
                 return Err(format!("two calls have the name {:?}", call.name));

@@ -43,12 +43,25 @@ pub fn simulate(file: &str, scenario: &Scenario) -> Result<Report, SimulateError
     let blank = "\n".repeat(usize::try_from(scenario.config_line.saturating_sub(1)).unwrap_or_default());
     let config = format!("{blank}{}", scenario.config);
     let (world, said) = world::load([(file, config.as_str())]);
-    let mut findings: Vec<String> = said.iter().filter(|finding| finding.severity != Severity::Info).map(Finding::to_string).collect();
+    let mut findings: Vec<String> = said
+        .iter()
+        .filter(|finding| finding.severity != Severity::Info)
+        .map(Finding::to_string)
+        .collect();
     let mut nodes = BTreeMap::new();
     for proxy in &scenario.proxies {
-        let scope = scope(proxy, &world).map_err(|source| SimulateError::Proxy { id: proxy.id.clone(), source })?;
+        let scope = scope(proxy, &world).map_err(|source| SimulateError::Proxy {
+            id: proxy.id.clone(),
+            source,
+        })?;
         let resources = resources(&world, &scope);
-        findings.extend(resources.notes.iter().filter(|note| note.severity != Severity::Info).map(Finding::to_string));
+        findings.extend(
+            resources
+                .notes
+                .iter()
+                .filter(|note| note.severity != Severity::Info)
+                .map(Finding::to_string),
+        );
         nodes.insert(proxy.id.as_str(), Node::new(proxy.ip, &resources, &mut findings));
     }
     findings.dedup();
@@ -56,9 +69,17 @@ pub fn simulate(file: &str, scenario: &Scenario) -> Result<Report, SimulateError
         let node = nodes.get(call.proxy.as_str())?;
         let mut why = Vec::new();
         let result = call::answer(node, call, &mut why);
-        Some(CallReport { name: call.name.clone(), result, why })
+        Some(CallReport {
+            name: call.name.clone(),
+            result,
+            why,
+        })
     });
-    Ok(Report { file: file.to_owned(), calls: calls.collect(), findings })
+    Ok(Report {
+        file: file.to_owned(),
+        calls: calls.collect(),
+        findings,
+    })
 }
 
 /// The proxy introduces itself as a real one would.
@@ -68,7 +89,10 @@ fn scope(proxy: &Proxy, world: &World) -> Result<Scope, ScopeError> {
         ProxyType::Gateway => "router",
     };
     let namespace = &proxy.namespace;
-    let id = format!("{kind}~{}~{}.{namespace}~{namespace}.svc.cluster.local", proxy.ip, proxy.id);
+    let id = format!(
+        "{kind}~{}~{}.{namespace}~{namespace}.svc.cluster.local",
+        proxy.ip, proxy.id
+    );
     let metadata = json!({
         "NAMESPACE": namespace,
         "LABELS": proxy.labels,

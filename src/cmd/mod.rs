@@ -3,4 +3,5 @@
 //! may not touch: decisions.
 
 pub(crate) mod proxy;
+pub(crate) mod simulate;
 pub(crate) mod standalone;

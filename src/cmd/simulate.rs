@@ -1,44 +1,53 @@
 //! `weft simulate`: what a proxy would do with the calls of a scenario.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use weft_sim::{Report, Scenario, simulate};
 
-/// Says what given proxies would do with given calls under a given configuration, and why. Opens no socket.
-#[derive(Debug, Args)]
-pub struct Simulate {
-    /// How the answers are printed.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// How the answers are printed
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// Scenario files: objects, proxies, calls.
+    /// Scenario files: objects, proxies, calls
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
-    /// For people.
+    /// For people
     Text,
-    /// For programs: an object for one file, an array for several.
+    /// For programs: an object for one file, an array for several
     Json,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When a file cannot be read or is no scenario.
-pub fn run(args: &Simulate) -> Result<ExitCode> {
-    let reports: Vec<Report> = args.files.iter().map(report).collect::<Result<_>>()?;
-    match args.output {
-        Output::Json => println!("{}", weft_sim::json(&reports)?),
-        Output::Text => reports.iter().for_each(|report| println!("{report}")),
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match answers(args) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("weft simulate: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn report(path: &PathBuf) -> Result<Report> {
+fn answers(args: &Args) -> Result<String> {
+    let reports: Vec<Report> = args.files.iter().map(|path| report(path)).collect::<Result<_>>()?;
+    Ok(match args.output {
+        Output::Json => weft_sim::json(&reports)?,
+        Output::Text => reports.iter().map(Report::to_string).collect::<Vec<_>>().join("\n"),
+    })
+}
+
+fn report(path: &Path) -> Result<Report> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     let scenario = Scenario::read(&name, &text)?;

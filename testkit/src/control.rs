@@ -6,7 +6,10 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::mpsc, thread::JoinHandle};
 
 use tempfile::TempDir;
 use tokio::sync::oneshot;
-use weft_control::{app, bootstrap::{Args, Bootstrap}};
+use weft_control::{
+    app,
+    bootstrap::{Args, Bootstrap},
+};
 
 use crate::eventually::DEADLINE;
 
@@ -31,21 +34,36 @@ impl Control {
             fs::write(folder.path().join(name), text).expect("the folder is writable");
         }
         let any: SocketAddr = "127.0.0.1:0".parse().expect("a literal address");
-        let args = Args { config: folder.path().to_owned(), xds: any, admin: any };
+        let args = Args {
+            config: folder.path().to_owned(),
+            xds: any,
+            admin: any,
+        };
         let bootstrap = Bootstrap::resolve(args).expect("a test asks for what can be");
         let (sender, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let control = app::Control::start(bootstrap).await.expect("a control plane starts");
-                sender.send((control.xds, control.admin)).expect("the test waits for it");
+                sender
+                    .send((control.xds, control.admin))
+                    .expect("the test waits for it");
                 // An error means that the test has ended without a word, which is as good.
                 let _ = stopped.await;
             });
         });
         let (xds, admin) = started.recv_timeout(DEADLINE).expect("the control plane starts");
-        Control { folder, xds, admin, stop: Some(stop), thread: Some(thread) }
+        Control {
+            folder,
+            xds,
+            admin,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// Where it serves proxies.

@@ -35,8 +35,15 @@ impl Mesh {
             ("gateway.yaml", &gateway),
             (RULES, rules),
         ]);
-        let proxy = Proxy::start(control.xds(), ProxySettings::gateway(NAMESPACE, GATEWAY_LABELS, workers));
-        let mesh = Mesh { proxy, control, address };
+        let proxy = Proxy::start(
+            control.xds(),
+            ProxySettings::gateway(NAMESPACE, GATEWAY_LABELS, workers),
+        );
+        let mesh = Mesh {
+            proxy,
+            control,
+            address,
+        };
         mesh.ready().await;
         mesh
     }
@@ -60,12 +67,16 @@ impl Mesh {
     /// # Panics
     /// Where it says nothing.
     pub async fn admin(&self, path: &str) -> Reply {
-        client::get(self.proxy.admin(), "admin", path, &[]).await.unwrap_or_else(|e| panic!("no reply to {path}: {e}"))
+        client::get(self.proxy.admin(), "admin", path, &[])
+            .await
+            .unwrap_or_else(|e| panic!("no reply to {path}: {e}"))
     }
 
     async fn ready(&self) {
         eventually("the gateway is ready", async || {
-            let ready = client::get(self.proxy.admin(), "admin", "/ready", &[]).await.is_ok_and(|r| r.status == 200);
+            let ready = client::get(self.proxy.admin(), "admin", "/ready", &[])
+                .await
+                .is_ok_and(|r| r.status == 200);
             let serves = ready && tokio::net::TcpStream::connect(self.address).await.is_ok();
             serves.then_some(())
         })

@@ -65,7 +65,10 @@ spec:
 
 /// A DestinationRule for `service` with a subset for each version.
 pub fn subsets(service: &str, versions: &[&str]) -> String {
-    let subsets: String = versions.iter().map(|v| format!("    - {{name: {v}, labels: {{version: {v}}}}}\n")).collect();
+    let subsets: String = versions
+        .iter()
+        .map(|v| format!("    - {{name: {v}, labels: {{version: {v}}}}}\n"))
+        .collect();
     format!(
         "apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -96,7 +99,9 @@ spec:
 pub fn split(service: &str, weights: &[(&str, u32)]) -> String {
     let routes: String = weights
         .iter()
-        .map(|(subset, weight)| format!("        - {{destination: {{host: {service}, subset: {subset}}}, weight: {weight}}}\n"))
+        .map(|(subset, weight)| {
+            format!("        - {{destination: {{host: {service}, subset: {subset}}}, weight: {weight}}}\n")
+        })
         .collect();
     format!("    - route:\n{routes}")
 }

@@ -5,7 +5,10 @@
 use std::{net::SocketAddr, path::PathBuf, sync::mpsc, thread::JoinHandle};
 
 use tokio::sync::oneshot;
-use weft_proxy::{app, bootstrap::{Args, Bootstrap}};
+use weft_proxy::{
+    app,
+    bootstrap::{Args, Bootstrap},
+};
 
 use crate::eventually::DEADLINE;
 
@@ -68,7 +71,11 @@ impl Proxy {
             app::run_until(bootstrap, told, stopped).expect("a proxy starts and stops");
         });
         let admin = started.recv_timeout(DEADLINE).expect("the proxy starts");
-        Proxy { admin, stop: Some(stop), thread: Some(thread) }
+        Proxy {
+            admin,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// Its admin server.

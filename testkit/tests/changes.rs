@@ -10,8 +10,7 @@ use std::{
 
 use tokio::{task::JoinSet, time::Instant};
 use weft_testkit::{
-    Client, Mesh, Upstream,
-    eventually,
+    Client, Mesh, Upstream, eventually,
     mesh::RULES,
     objects::{file, rules, service, split, subsets},
 };
@@ -26,7 +25,10 @@ fn text(weights: &[(&str, u32)]) -> String {
 async fn two(workers: usize) -> (Mesh, [Upstream; 2]) {
     let upstreams = ["v1", "v2"].map(Upstream::named);
     let web = service("web", &[("v1", upstreams[0].address()), ("v2", upstreams[1].address())]);
-    (Mesh::start(&[web], &text(&[("v1", 100), ("v2", 0)]), workers).await, upstreams)
+    (
+        Mesh::start(&[web], &text(&[("v1", 100), ("v2", 0)]), workers).await,
+        upstreams,
+    )
 }
 
 /// Requests without a pause on several kept connections, until told to stop.
@@ -110,16 +112,25 @@ async fn a_file_that_is_broken_half_written_or_emptied_changes_nothing() {
     ] {
         mesh.control.overwrite(RULES, broken);
         // A later change of another file is live: so the control plane has read past the broken one.
-        let marker = format!("    - match: [{{uri: {{exact: /{}}}}}]\n      directResponse: {{status: 299}}\n", what.replace(' ', "-"));
+        let marker = format!(
+            "    - match: [{{uri: {{exact: /{}}}}}]\n      directResponse: {{status: 299}}\n",
+            what.replace(' ', "-")
+        );
         mesh.control.replace("marker.yaml", &rules("a-marker", &marker));
         let path = format!("/{}", what.replace(' ', "-"));
-        eventually("the marker is live", async || (mesh.get(&path, &[]).await.status == 299).then_some(())).await;
+        eventually("the marker is live", async || {
+            (mesh.get(&path, &[]).await.status == 299).then_some(())
+        })
+        .await;
         for _ in 0..20 {
             assert_eq!(mesh.get("/", &[]).await.text(), "v1", "{what}");
         }
     }
     mesh.control.replace(RULES, &good);
-    eventually("the repaired file is live", async || (mesh.get("/", &[]).await.text() == "v2").then_some(())).await;
+    eventually("the repaired file is live", async || {
+        (mesh.get("/", &[]).await.text() == "v2").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -128,14 +139,25 @@ async fn the_order_in_which_objects_are_applied_costs_no_request() {
     let load = Load::start(&mesh, 2);
     // The rule names a subset that does not exist yet; the subset follows later.
     let only_rule = rules("web", &split("web", &[("canary", 100)]));
-    mesh.control.replace(RULES, &file(&[only_rule.clone(), subsets("web", &["v1", "v2"])]));
+    mesh.control
+        .replace(RULES, &file(&[only_rule.clone(), subsets("web", &["v1", "v2"])]));
     let marker = "    - match: [{uri: {exact: /marker}}]\n      directResponse: {status: 299}\n";
     mesh.control.replace("marker.yaml", &rules("a-marker", marker));
-    eventually("the marker is live", async || (mesh.get("/marker", &[]).await.status == 299).then_some(())).await;
-    assert_eq!(mesh.get("/", &[]).await.text(), "v1", "the last good value stays in force");
+    eventually("the marker is live", async || {
+        (mesh.get("/marker", &[]).await.status == 299).then_some(())
+    })
+    .await;
+    assert_eq!(
+        mesh.get("/", &[]).await.text(),
+        "v1",
+        "the last good value stays in force"
+    );
     let canary = subsets("web", &["v1", "v2"]) + "    - {name: canary, labels: {version: v2}}\n";
     mesh.control.replace(RULES, &file(&[only_rule, canary]));
-    eventually("the subset is live", async || (mesh.get("/", &[]).await.text() == "v2").then_some(())).await;
+    eventually("the subset is live", async || {
+        (mesh.get("/", &[]).await.text() == "v2").then_some(())
+    })
+    .await;
     let (done, failed) = load.stop().await;
     assert_eq!(failed, 0, "of {done} requests");
 }
@@ -143,7 +165,10 @@ async fn the_order_in_which_objects_are_applied_costs_no_request() {
 #[tokio::test]
 async fn endpoints_come_and_go_without_a_failed_request() {
     let (mesh, upstreams) = two(1).await;
-    mesh.control.replace(RULES, &file(&[rules("web", "    - route: [{destination: {host: web}}]\n")]));
+    mesh.control.replace(
+        RULES,
+        &file(&[rules("web", "    - route: [{destination: {host: web}}]\n")]),
+    );
     let load = Load::start(&mesh, 2);
     let both = service("web", &[("v1", upstreams[0].address()), ("v2", upstreams[1].address())]);
     let second = service("web", &[("v2", upstreams[1].address())]);
@@ -159,7 +184,10 @@ async fn endpoints_come_and_go_without_a_failed_request() {
         })
         .await;
         mesh.control.replace("services.yaml", &both);
-        eventually("the first is back", async || (mesh.get("/", &[]).await.text() == "v1").then_some(())).await;
+        eventually("the first is back", async || {
+            (mesh.get("/", &[]).await.text() == "v1").then_some(())
+        })
+        .await;
     }
     let (done, failed) = load.stop().await;
     assert_eq!(failed, 0, "of {done} requests");

@@ -9,8 +9,12 @@ use weft_testkit::{
 
 /// Value of each series of a family: labels as text → value.
 fn series(text: &str, family: &str) -> BTreeMap<String, f64> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix(family)?.strip_prefix('{')?.rsplit_once("} "));
-    lines.map(|(labels, value)| (labels.to_owned(), value.parse().expect("a number"))).collect()
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(family)?.strip_prefix('{')?.rsplit_once("} "));
+    lines
+        .map(|(labels, value)| (labels.to_owned(), value.parse().expect("a number")))
+        .collect()
 }
 
 async fn metrics(mesh: &Mesh) -> String {
@@ -27,7 +31,12 @@ async fn requests_are_counted_exactly_over_all_workers() {
         _ => Behaviour::ok("fine"),
     });
     let web = service("web", &[("v1", upstream.address())]);
-    let mesh = Mesh::start(&[web], &file(&[rules("web", "    - route: [{destination: {host: web}}]\n")]), 3).await;
+    let mesh = Mesh::start(
+        &[web],
+        &file(&[rules("web", "    - route: [{destination: {host: web}}]\n")]),
+        3,
+    )
+    .await;
     let before: f64 = series(&metrics(&mesh).await, "istio_requests_total").values().sum();
     let mut clients = Vec::new();
     for _ in 0..10 {
@@ -35,14 +44,26 @@ async fn requests_are_counted_exactly_over_all_workers() {
     }
     for index in 0..REQUESTS {
         let path = if index % 5 == 0 { "/bad" } else { "/" };
-        clients[index % 10].get("anything.test", path, &[]).await.expect("a reply");
+        clients[index % 10]
+            .get("anything.test", path, &[])
+            .await
+            .expect("a reply");
     }
     let text = metrics(&mesh).await;
     let total = series(&text, "istio_requests_total");
     assert_eq!(total.values().sum::<f64>() - before, REQUESTS as f64, "{total:#?}");
-    let with = |part: &str| total.iter().filter(|(labels, _)| labels.contains(part)).map(|(_, value)| value).sum::<f64>();
+    let with = |part: &str| {
+        total
+            .iter()
+            .filter(|(labels, _)| labels.contains(part))
+            .map(|(_, value)| value)
+            .sum::<f64>()
+    };
     assert_eq!(with("response_code=\"500\""), REQUESTS as f64 / 5.0);
-    assert_eq!(with("destination_service=\"web.shop.svc.cluster.local\""), REQUESTS as f64);
+    assert_eq!(
+        with("destination_service=\"web.shop.svc.cluster.local\""),
+        REQUESTS as f64
+    );
     let counts = series(&text, "istio_request_duration_milliseconds_count");
     assert_eq!(counts.values().sum::<f64>() - before, REQUESTS as f64);
 }
@@ -55,7 +76,10 @@ async fn a_host_that_nobody_knows_mints_no_series() {
     let mesh = Mesh::start(&[web], &file(&[rules("web", http)]), 1).await;
     for index in 0..50 {
         let mut client = Client::connect(mesh.address()).await;
-        let reply = client.get(&format!("random-{index}.test"), &format!("/{index}"), &[]).await.expect("a reply");
+        let reply = client
+            .get(&format!("random-{index}.test"), &format!("/{index}"), &[])
+            .await
+            .expect("a reply");
         assert_eq!(reply.status, 404);
     }
     let text = metrics(&mesh).await;
@@ -70,7 +94,11 @@ fn quantile(text: &str, with: &str, quantile: f64) -> f64 {
         .iter()
         .filter(|(labels, _)| labels.contains(with))
         .map(|(labels, count)| {
-            let bound = labels.split("le=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a bound");
+            let bound = labels
+                .split("le=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .expect("a bound");
             (bound.parse().unwrap_or(f64::INFINITY), *count)
         })
         .collect();
@@ -89,9 +117,17 @@ fn quantile(text: &str, with: &str, quantile: f64) -> f64 {
 #[tokio::test]
 async fn durations_fall_into_the_buckets_of_their_time() {
     let upstreams = [1, 40].map(|ms| Upstream::start(move |_| Behaviour::ok("x").after(Duration::from_millis(ms))));
-    let web = service("web", &[("fast", upstreams[0].address()), ("slow", upstreams[1].address())]);
+    let web = service(
+        "web",
+        &[("fast", upstreams[0].address()), ("slow", upstreams[1].address())],
+    );
     let http = "    - match: [{uri: {exact: /slow}}]\n      route: [{destination: {host: web, subset: slow}}]\n    - route: [{destination: {host: web, subset: fast}}]\n";
-    let mesh = Mesh::start(&[web], &file(&[rules("web", http), subsets("web", &["fast", "slow"])]), 1).await;
+    let mesh = Mesh::start(
+        &[web],
+        &file(&[rules("web", http), subsets("web", &["fast", "slow"])]),
+        1,
+    )
+    .await;
     let mut client = Client::connect(mesh.address()).await;
     for _ in 0..20 {
         for path in ["/slow", "/fast"] {
@@ -108,12 +144,21 @@ async fn durations_fall_into_the_buckets_of_their_time() {
 async fn the_admin_server_shows_what_is_in_force() {
     let upstream = Upstream::named("one");
     let web = service("web", &[("v1", upstream.address())]);
-    let mesh = Mesh::start(&[web], &file(&[rules("web", "    - route: [{destination: {host: web}}]\n")]), 1).await;
+    let mesh = Mesh::start(
+        &[web],
+        &file(&[rules("web", "    - route: [{destination: {host: web}}]\n")]),
+        1,
+    )
+    .await;
     assert_eq!(mesh.admin("/ready").await.status, 200);
     let dump: serde_json::Value = serde_json::from_str(&mesh.admin("/config_dump").await.text()).expect("JSON");
     let text = dump.to_string();
     let port = mesh.address().port();
-    for name in [format!("0.0.0.0_{port}"), format!("http.{port}"), "outbound|80||web.shop.svc.cluster.local".to_owned()] {
+    for name in [
+        format!("0.0.0.0_{port}"),
+        format!("http.{port}"),
+        "outbound|80||web.shop.svc.cluster.local".to_owned(),
+    ] {
         assert!(text.contains(&name), "{name} is not in {text}");
     }
     let clusters = mesh.admin("/clusters").await.text();

@@ -23,7 +23,8 @@ fn every_call_becomes_what_its_scenario_says() {
         );
         let scenario = Scenario::read(&name, &text).unwrap_or_else(|e| panic!("{e}"));
         let report = simulate(&name, &scenario).unwrap_or_else(|e| panic!("{e}"));
-        assert!(report.findings.is_empty(), "{name}: {:#?}", report.findings);
+        let refused = report.findings.iter().find(|finding| !finding.starts_with("warning["));
+        assert!(refused.is_none(), "{name}: {refused:?}");
         assert_eq!(report.calls.len(), scenario.calls.len(), "{name}");
         for (call, found) in scenario.calls.iter().zip(&report.calls) {
             calls += 1;
@@ -150,8 +151,8 @@ fn a_result_is_whole_and_nothing_in_a_scenario_is_overlooked() {
         ("proxy: door", "proxy: nobody", "nobody"),
         ("direction: gateway", "direction: sideways", "sideways"),
         (
-            "name: redirect,",
-            "name: path and authority are rewritten,",
+            "name: \"redirect\"",
+            "name: \"path and authority are rewritten\"",
             "two calls",
         ),
         ("config: |", "config: [", "YAML"),
