@@ -79,13 +79,17 @@ impl Scope {
     pub fn from_parts(id: &str, metadata: &Value, world: &World) -> Result<Self, ScopeError> {
         let malformed = || ScopeError::Id(id.to_owned());
         let parts: Vec<&str> = id.split('~').collect();
-        let [node_type, ip, dotted, dns_domain] = parts[..] else { return Err(malformed()) };
+        let [node_type, ip, dotted, dns_domain] = parts[..] else {
+            return Err(malformed());
+        };
         let node_type = match node_type {
             "sidecar" => NodeType::Sidecar,
             "router" => NodeType::Router,
             _ => return Err(malformed()),
         };
-        let ip: IpAddr = ip.parse().map_err(|_| ScopeError::Address(id.to_owned(), ip.to_owned()))?;
+        let ip: IpAddr = ip
+            .parse()
+            .map_err(|_| ScopeError::Address(id.to_owned(), ip.to_owned()))?;
         let (name, namespace) = dotted.rsplit_once('.').ok_or_else(malformed)?;
         let text = |key: &str| metadata.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut scope = Self {
@@ -93,7 +97,9 @@ impl Scope {
             node_type,
             ip,
             name: name.to_owned(),
-            namespace: Some(text("NAMESPACE")).filter(|stated| !stated.is_empty()).unwrap_or_else(|| namespace.to_owned()),
+            namespace: Some(text("NAMESPACE"))
+                .filter(|stated| !stated.is_empty())
+                .unwrap_or_else(|| namespace.to_owned()),
             dns_domain: dns_domain.to_owned(),
             labels: labels(metadata.get("LABELS")),
             service_account: text("SERVICE_ACCOUNT"),
@@ -103,7 +109,9 @@ impl Scope {
                 _ => Interception::Redirect,
             },
             cluster_id: text("CLUSTER_ID"),
-            workload: Some(text("WORKLOAD_NAME")).filter(|stated| !stated.is_empty()).unwrap_or_else(|| name.to_owned()),
+            workload: Some(text("WORKLOAD_NAME"))
+                .filter(|stated| !stated.is_empty())
+                .unwrap_or_else(|| name.to_owned()),
             app_ports: app_ports(metadata.get("POD_PORTS")),
             privileged_ports: !matches!(metadata.get("UNPRIVILEGED_POD"), Some(Value::Bool(true)))
                 && text("UNPRIVILEGED_POD") != "true",
@@ -124,7 +132,10 @@ impl Scope {
         if let Some(pod) = world.pods.get(&NamespacedName::new(&self.namespace, &self.name)) {
             return Some(pod.clone());
         }
-        let mut there = world.pods.values().filter(|pod| pod.ip == Some(self.ip) && !self.ip.is_loopback());
+        let mut there = world
+            .pods
+            .values()
+            .filter(|pod| pod.ip == Some(self.ip) && !self.ip.is_loopback());
         let pod = there.next()?;
         there.next().is_none().then(|| pod.clone())
     }
@@ -142,7 +153,9 @@ fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
         None => return BTreeMap::new(),
     };
     let entries = object.as_object().into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    entries
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 /// `POD_PORTS`: a list of container ports, or the JSON text of one, as Istio's injector writes it.
@@ -157,12 +170,20 @@ fn app_ports(value: Option<&Value>) -> Vec<u16> {
         None => return Vec::new(),
     };
     let ports = list.as_array().into_iter().flatten();
-    ports.filter_map(|port| port.get("containerPort")?.as_u64()?.try_into().ok()).collect()
+    ports
+        .filter_map(|port| port.get("containerPort")?.as_u64()?.try_into().ok())
+        .collect()
 }
 
 /// A protobuf `Struct` as JSON.
 fn struct_to_json(fields: &pb::protobuf::Struct) -> Value {
-    Value::Object(fields.fields.iter().map(|(key, value)| (key.clone(), value_to_json(value))).collect())
+    Value::Object(
+        fields
+            .fields
+            .iter()
+            .map(|(key, value)| (key.clone(), value_to_json(value)))
+            .collect(),
+    )
 }
 
 fn value_to_json(value: &pb::protobuf::Value) -> Value {
@@ -188,4 +209,54 @@ pub enum ScopeError {
     /// The address within the id is none.
     #[error("node id {0:?} has {1:?} where an IP address belongs")]
     Address(String, String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::load;
+
+    fn metadata(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_node_says_who_it_is_by_its_id_and_metadata() {
+        let stated = metadata(
+            r#"{"NAMESPACE":"edge","LABELS":{"app":"gw","n":1},"SERVICE_ACCOUNT":"gw-sa","INTERCEPTION_MODE":"NONE",
+                "CLUSTER_ID":"k1","WORKLOAD_NAME":"gw","POD_PORTS":"[{\"containerPort\":8080}]","UNPRIVILEGED_POD":"true"}"#,
+        );
+        let scope = Scope::from_parts("router~10.1.2.3~gw-1.edge~edge.svc.cluster.local", &stated, &World::default()).unwrap();
+        assert_eq!((scope.node_type, scope.ip.to_string().as_str()), (NodeType::Router, "10.1.2.3"));
+        assert_eq!((scope.name.as_str(), scope.namespace.as_str(), scope.workload.as_str()), ("gw-1", "edge", "gw"));
+        assert_eq!(scope.labels, BTreeMap::from([("app".to_owned(), "gw".to_owned())]));
+        assert_eq!((scope.service_account.as_str(), scope.cluster_id.as_str()), ("gw-sa", "k1"));
+        assert_eq!((scope.interception, scope.app_ports, scope.privileged_ports), (Interception::None, vec![8080], false));
+    }
+
+    #[test]
+    fn an_id_of_another_form_is_refused() {
+        for id in ["", "gw", "router~10.1.2.3~gw~x", "waypoint~10.1.2.3~a.b~c", "router~here~a.b~c", "sidecar~1.2.3.4~a.b~c~d"] {
+            assert!(Scope::from_parts(id, &Value::Null, &World::default()).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_the_pod_says_is_preferred() {
+        let pod = "
+apiVersion: v1
+kind: Pod
+metadata: {name: gw-1, namespace: edge, labels: {app: real}}
+spec: {serviceAccountName: real-account, containers: [{name: c, ports: [{containerPort: 80}]}]}
+status: {podIP: 10.1.2.3}
+";
+        let stated = metadata(r#"{"LABELS":{"app":"stated"},"SERVICE_ACCOUNT":"stated"}"#);
+        let (world, _) = load([("a.yaml", pod)]);
+        let app = |id: &str, world: &World| Scope::from_parts(id, &stated, world).unwrap().labels["app"].clone();
+        assert_eq!(app("router~10.9.9.9~gw-1.edge~edge.svc.cluster.local", &world), "real", "by its name");
+        assert_eq!(app("router~10.1.2.3~other.else~else.svc.cluster.local", &world), "real", "by its address");
+        assert_eq!(app("router~10.9.9.9~other.else~else.svc.cluster.local", &world), "stated");
+        let (loopback, _) = load([("a.yaml", pod.replace("10.1.2.3", "127.0.0.1").as_str())]);
+        assert_eq!(app("router~127.0.0.1~other.else~else.svc.cluster.local", &loopback), "stated", "anybody may be there");
+    }
 }

@@ -42,7 +42,10 @@ struct Fleet {
 struct Running {
     node: GatewayNode,
     admin: SocketAddr,
-    announced: BTreeSet<GatewayAddress>,
+    /// What was last said about where it listens.
+    announced: Option<BTreeSet<GatewayAddress>>,
+    /// Addresses that somebody else held when it was started; the gateway itself says when it gets them.
+    blocked: BTreeSet<GatewayAddress>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -129,9 +132,12 @@ impl Fleet {
             return;
         };
         // Only now, before the gateway itself listens there, does a refusal mean somebody else.
+        let mut blocked = BTreeSet::new();
         for wanted in node.addresses(world, self.privileged_ports) {
             if let Err(error) = probe(wanted.address) {
-                tracing::error!("{}: port {} cannot be bound: {error}; the other ports go on", wanted.asked_by, wanted.address.port());
+                let (object, port) = (&wanted.asked_by, wanted.address.port());
+                tracing::error!("{object}: port {port} cannot be bound: {error}; the other ports go on");
+                blocked.insert(wanted);
             }
         }
         let child = ChildSettings {
@@ -144,7 +150,7 @@ impl Fleet {
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(supervise(child, stopped));
-        self.running.insert(id, Running { node, admin, announced: BTreeSet::new(), stop, task });
+        self.running.insert(id, Running { node, admin, announced: None, blocked, stop, task });
     }
 
     async fn stop_all(&mut self) {
@@ -166,16 +172,18 @@ async fn end(running: Running) {
 }
 
 impl Running {
-    /// Says where the gateway listens, if that has changed.
+    /// Says where the gateway listens, the first time and whenever it changes.
     fn announce(&mut self, world: &World, privileged_ports: bool) {
-        let addresses = self.node.addresses(world, privileged_ports);
-        if addresses == self.announced && !addresses.is_empty() {
+        let mut addresses = self.node.addresses(world, privileged_ports);
+        addresses.retain(|wanted| !self.blocked.contains(wanted));
+        if self.announced.as_ref() == Some(&addresses) {
             return;
         }
-        let listed: Vec<_> = addresses.iter().map(|wanted| format!("{} ({})", wanted.address, wanted.asked_by)).collect();
+        let listed: Vec<_> =
+            addresses.iter().map(|wanted| format!("{} ({})", wanted.address, wanted.asked_by)).collect();
         let listed = if listed.is_empty() { "no port".to_owned() } else { listed.join(", ") };
         say(&format!("gateway {}/{}: {listed}; admin http://{}", self.node.namespace, self.node.name, self.admin));
-        self.announced = addresses;
+        self.announced = Some(addresses);
     }
 }
 

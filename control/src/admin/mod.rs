@@ -5,5 +5,8 @@
 mod answer;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::Sources;
 pub use server::{CONNECTIONS_MAX, HEADER_TIMEOUT, serve};

@@ -6,5 +6,8 @@ mod board;
 mod object;
 mod report;
 
+#[cfg(test)]
+mod tests;
+
 pub use board::Board;
 pub use report::{FindingReport, ObjectReport, ProxyReport, Refusal, State, Summary};

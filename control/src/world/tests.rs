@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Changes, Kind, NamespacedName, Outcome, Readiness, World, Writer, load};
+use super::{Changes, Kind, NamespacedName, Outcome, World, Writer, load};
 use crate::watch::{Event, events_of};
 
 const SERVICE: &str = "
