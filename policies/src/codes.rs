@@ -6,14 +6,14 @@ pub const SCHEMA: &str = "IST0106";
 pub const SCHEMA_WARNING: &str = "IST0133";
 /// Deprecated, still honoured (Istio: Deprecated).
 pub const DEPRECATED: &str = "IST0002";
+/// A rule that no request reaches (Istio: VirtualServiceUnreachableRule).
+pub const UNREACHABLE_RULE: &str = "IST0130";
 /// `consecutiveErrors` translated.
 pub const CONSECUTIVE_ERRORS: &str = "WFT0002";
 /// A field of old YAML, translated or dropped.
 pub const OLD_FIELD: &str = "WFT0003";
 /// A fault that never fires.
 pub const IDLE_FAULT: &str = "WFT0008";
-/// A redirect status that no client follows.
-pub const REDIRECT_CODE: &str = "WFT0009";
 /// A known kind that weft does not act upon.
 pub const UNSUPPORTED_KIND: &str = "WFT0012";
 /// A field that is taken but not acted upon.

@@ -20,5 +20,5 @@ pub mod yaml;
 
 pub use finding::{Finding, ObjectRef, Severity};
 pub use object::{AnyObject, Meta, Object, Origin};
-pub use read::{read, read_all};
 pub use percent::{Finite, Percent};
+pub use read::{read, read_all};

@@ -22,7 +22,11 @@ pub struct Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 { f.write_str(&self.file) } else { write!(f, "{}:{}", self.file, self.line) }
+        if self.line == 0 {
+            f.write_str(&self.file)
+        } else {
+            write!(f, "{}:{}", self.file, self.line)
+        }
     }
 }
 
@@ -95,6 +99,10 @@ impl AnyObject {
     /// Kind, namespace and name.
     pub fn reference(&self) -> ObjectRef {
         let meta = self.meta();
-        ObjectRef { kind: self.kind().to_owned(), namespace: meta.namespace.clone(), name: meta.name.clone() }
+        ObjectRef {
+            kind: self.kind().to_owned(),
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+        }
     }
 }

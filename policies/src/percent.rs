@@ -17,7 +17,9 @@ impl Percent {
     /// From a number of percent; `None` outside 0..=100. Finer digits are rounded to the nearest step.
     pub fn new(percent: f64) -> Option<Self> {
         // The cast is exact: the product is between 0 and a million.
-        (0.0..=100.0).contains(&percent).then(|| Self { millionths: (percent * 10_000.0).round() as u32 })
+        (0.0..=100.0).contains(&percent).then(|| Self {
+            millionths: (percent * 10_000.0).round() as u32,
+        })
     }
 
     /// Parts per million, the unit of Envoy's `FractionalPercent` with denominator MILLION.

@@ -91,7 +91,10 @@ fn read_kind(document: &Document, root: &Field<'_>) -> Option<AnyObject> {
         return None;
     }
     if !VERSIONS.contains(&document.version()) {
-        root.error(format!("has apiVersion `{}`", document.api_version), format!("must be {NETWORKING}/v1, v1beta1 or v1alpha3"));
+        root.error(
+            format!("has apiVersion `{}`", document.api_version),
+            format!("must be {NETWORKING}/v1, v1beta1 or v1alpha3"),
+        );
     }
     Some(match kind {
         "Gateway" => AnyObject::Gateway(object(document, root, Gateway::read)?),
@@ -103,13 +106,20 @@ fn read_kind(document: &Document, root: &Field<'_>) -> Option<AnyObject> {
 }
 
 fn is_traffic_kind(kind: &str) -> bool {
-    matches!(kind, "Gateway" | "VirtualService" | "DestinationRule" | "ServiceEntry" | "Sidecar")
+    matches!(
+        kind,
+        "Gateway" | "VirtualService" | "DestinationRule" | "ServiceEntry" | "Sidecar"
+    )
 }
 
 fn pass_over(document: &Document, root: &Field<'_>, istio: bool) {
     let kind = document.kind.as_str();
     if let Some((_, new)) = REMOVED.iter().find(|(old, _)| istio && *old == kind) {
-        root.error_as(codes::REMOVED_KIND, format!("{kind} is a kind of old Istio and has no effect"), format!("use {new}"));
+        root.error_as(
+            codes::REMOVED_KIND,
+            format!("{kind} is a kind of old Istio and has no effect"),
+            format!("use {new}"),
+        );
     } else if let Some((_, matters)) = UNSUPPORTED.iter().find(|(known, _)| istio && *known == kind) {
         let problem = format!("{kind} is not supported and is ignored");
         if *matters {
@@ -118,7 +128,11 @@ fn pass_over(document: &Document, root: &Field<'_>, istio: bool) {
             root.warn(codes::UNSUPPORTED_KIND, problem, "");
         }
     } else {
-        root.info(codes::UNKNOWN_KIND, format!("{kind} of `{}` is no kind that weft knows", document.api_version), "");
+        root.info(
+            codes::UNKNOWN_KIND,
+            format!("{kind} of `{}` is no kind that weft knows", document.api_version),
+            "",
+        );
     }
 }
 
@@ -131,7 +145,9 @@ fn object<S>(
     for known in ["apiVersion", "kind", "status"] {
         fields.old(known);
     }
-    let meta = fields.required("metadata", "give at least a name").and_then(|f| read_meta(document, &f));
+    let meta = fields
+        .required("metadata", "give at least a name")
+        .and_then(|f| read_meta(document, &f));
     let namespace = meta.as_ref().map_or(defaults::NAMESPACE, |m| m.namespace.as_str());
     let spec = fields.required("spec", "say what the object is to do").and_then(|f| {
         let mut fields = f.fields()?;
@@ -140,7 +156,10 @@ fn object<S>(
         Some(spec)
     });
     fields.finish();
-    Some(Arc::new(Object { meta: meta?, spec: spec? }))
+    Some(Arc::new(Object {
+        meta: meta?,
+        spec: spec?,
+    }))
 }
 
 fn read_meta(document: &Document, field: &Field<'_>) -> Option<Meta> {
@@ -150,7 +169,9 @@ fn read_meta(document: &Document, field: &Field<'_>) -> Option<Meta> {
         f.check(object_name(name)).map(|()| name.to_owned())
     });
     let namespace = match fields.field("namespace") {
-        Some(f) => f.text().and_then(|name| f.check(validate::dns_label(name)).map(|()| name.to_owned())),
+        Some(f) => f
+            .text()
+            .and_then(|name| f.check(validate::dns_label(name)).map(|()| name.to_owned())),
         None => Some(defaults::NAMESPACE.to_owned()),
     };
     let annotations = fields.field("annotations").map(|f| {
@@ -166,18 +187,29 @@ fn read_meta(document: &Document, field: &Field<'_>) -> Option<Meta> {
     let created = fields.field("creationTimestamp").and_then(|f| {
         let text = f.text()?;
         f.check(timestamp(text).ok_or_else(|| {
-            Problem::new(format!("`{text}` is no timestamp"), "write one such as 2024-01-31T12:00:00Z")
+            Problem::new(
+                format!("`{text}` is no timestamp"),
+                "write one such as 2024-01-31T12:00:00Z",
+            )
         }))
     });
-    let generation = fields.field("generation").and_then(|f| f.integer(0..=i64::MAX)).and_then(|n| u64::try_from(n).ok());
+    let generation = fields
+        .field("generation")
+        .and_then(|f| f.integer(0..=i64::MAX))
+        .and_then(|n| u64::try_from(n).ok());
     let meta = Meta {
         name: name?,
         namespace: namespace?,
         labels: fields.field("labels").map(|f| f.string_map()).unwrap_or_default(),
         annotations: annotations.unwrap_or_default(),
         created,
-        generation: generation.filter(|n| *n > 0).unwrap_or_else(|| content_hash(&document.node)),
-        origin: Origin { file: Arc::clone(&document.origin.file), line: document.origin.line },
+        generation: generation
+            .filter(|n| *n > 0)
+            .unwrap_or_else(|| content_hash(&document.node)),
+        origin: Origin {
+            file: Arc::clone(&document.origin.file),
+            line: document.origin.line,
+        },
     };
     // The rest of the metadata belongs to Kubernetes.
     Some(meta)
@@ -185,19 +217,31 @@ fn read_meta(document: &Document, field: &Field<'_>) -> Option<Meta> {
 
 /// A DNS subdomain (RFC 1123), as Kubernetes asks of names.
 fn object_name(name: &str) -> Check {
-    if name.len() <= 253 && name.split('.').all(|part| !part.is_empty() && validate::dns_label(&part[..part.len().min(63)]).is_ok()) {
+    if name.len() <= 253
+        && name
+            .split('.')
+            .all(|part| !part.is_empty() && validate::dns_label(&part[..part.len().min(63)]).is_ok())
+    {
         return Ok(());
     }
-    Err(Problem::new(format!("`{name}` is no object name"), "use letters, digits, `-` and `.`"))
+    Err(Problem::new(
+        format!("`{name}` is no object name"),
+        "use letters, digits, `-` and `.`",
+    ))
 }
 
 /// RFC 3339 in UTC or with an offset, in milliseconds since 1970.
 fn timestamp(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| {
-        text.get(range).filter(|t| t.bytes().all(|b| b.is_ascii_digit()))?.parse::<i64>().ok()
+        text.get(range)
+            .filter(|t| t.bytes().all(|b| b.is_ascii_digit()))?
+            .parse::<i64>()
+            .ok()
     };
     let marks = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
-    if !marks.iter().all(|(at, mark)| text.as_bytes().get(*at) == Some(mark)) || !matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' ')) {
+    if !marks.iter().all(|(at, mark)| text.as_bytes().get(*at) == Some(mark))
+        || !matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '))
+    {
         return None;
     }
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
@@ -220,8 +264,13 @@ fn timestamp(text: &str) -> Option<i64> {
         _ => return None,
     };
     // Days from the civil calendar, with years that begin in March, so that a leap day comes last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 1 - 719_468;
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 1 - 719_468;
     Some((((days * 24 + hour) * 60 + minute - offset) * 60 + second) * 1000 + millis)
 }
 
@@ -236,7 +285,9 @@ fn content_hash(node: &Node) -> u64 {
         _ => BTreeMap::new(),
     };
     let bytes = content.iter().flat_map(|(key, value)| key.bytes().chain(value.bytes()));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

@@ -29,12 +29,14 @@ pub(super) fn read(text: &str, span: Span) -> Check<Duration> {
     let whole_ms = duration.subsec_nanos() % 1_000_000 == 0;
     match span {
         Span::Positive if duration.is_zero() => Err(Problem::new(format!("is `{text}`"), "must be at least 1ms")),
-        Span::Seconds if duration.subsec_nanos() != 0 => {
-            Err(Problem::new(format!("`{text}` has a fraction of a second"), "must be whole seconds"))
-        }
-        Span::Positive | Span::ZeroOrPositive if !whole_ms => {
-            Err(Problem::new(format!("`{text}` has a fraction of a millisecond"), "must be whole milliseconds"))
-        }
+        Span::Seconds if duration.subsec_nanos() != 0 => Err(Problem::new(
+            format!("`{text}` has a fraction of a second"),
+            "must be whole seconds",
+        )),
+        Span::Positive | Span::ZeroOrPositive if !whole_ms => Err(Problem::new(
+            format!("`{text}` has a fraction of a millisecond"),
+            "must be whole milliseconds",
+        )),
         Span::Positive | Span::ZeroOrPositive | Span::Seconds => Ok(duration),
     }
 }
@@ -51,12 +53,17 @@ fn parse(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(number_end);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         nanos = nanos.checked_add(part(number, unit)?)?;
         rest = tail;
     }
-    Some(Duration::new(u64::try_from(nanos / 1_000_000_000).ok()?, u32::try_from(nanos % 1_000_000_000).ok()?))
+    Some(Duration::new(
+        u64::try_from(nanos / 1_000_000_000).ok()?,
+        u32::try_from(nanos % 1_000_000_000).ok()?,
+    ))
 }
 
 /// One number with its unit, in nanoseconds; digits finer than that are cut off, as in Go.
@@ -75,7 +82,13 @@ fn part(number: &str, unit: &str) -> Option<u128> {
         return None;
     }
     let fraction = &fraction[..fraction.len().min(15)];
-    let read = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<u128>().ok() };
+    let read = |digits: &str| {
+        if digits.is_empty() {
+            Some(0)
+        } else {
+            digits.parse::<u128>().ok()
+        }
+    };
     let tenths = 10u128.pow(u32::try_from(fraction.len()).ok()?);
     Some(read(whole)? * scale + read(fraction)? * scale / tenths)
 }

@@ -22,7 +22,10 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(problem: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { problem: problem.into(), fix: fix.into() }
+        Self {
+            problem: problem.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -42,7 +45,11 @@ const FINDINGS_MAX: usize = 100;
 
 impl Sink {
     pub(crate) fn new(object: ObjectRef, file: Arc<str>) -> Self {
-        Self { object, file, findings: RefCell::default() }
+        Self {
+            object,
+            file,
+            findings: RefCell::default(),
+        }
     }
 
     pub(crate) fn into_findings(self) -> Vec<Finding> {
@@ -63,7 +70,10 @@ impl Sink {
             severity,
             code,
             object: self.object.clone(),
-            origin: Origin { file: Arc::clone(&self.file), line },
+            origin: Origin {
+                file: Arc::clone(&self.file),
+                line,
+            },
             path: path.to_owned(),
             problem: problem.problem,
             fix: problem.fix,
@@ -88,7 +98,12 @@ impl<'a> Field<'a> {
 
     /// Another value of the same object.
     pub(super) fn at(&self, node: &'a Node, line: u32, path: String) -> Self {
-        Self { node, line, path, sink: self.sink }
+        Self {
+            node,
+            line,
+            path,
+            sink: self.sink,
+        }
     }
 
     pub(super) fn line(&self) -> u32 {
@@ -97,20 +112,34 @@ impl<'a> Field<'a> {
 
     /// Refuses the object.
     pub(crate) fn error(&self, problem: impl Into<String>, fix: impl Into<String>) {
-        self.sink.push(Severity::Error, codes::SCHEMA, self.line, &self.path, Problem::new(problem, fix));
+        self.sink.push(
+            Severity::Error,
+            codes::SCHEMA,
+            self.line,
+            &self.path,
+            Problem::new(problem, fix),
+        );
     }
 
     /// Refuses the object, under a code of its own.
     pub(crate) fn error_as(&self, code: &'static str, problem: impl Into<String>, fix: impl Into<String>) {
-        self.sink.push(Severity::Error, code, self.line, &self.path, Problem::new(problem, fix));
+        self.sink
+            .push(Severity::Error, code, self.line, &self.path, Problem::new(problem, fix));
     }
 
     pub(crate) fn warn(&self, code: &'static str, problem: impl Into<String>, fix: impl Into<String>) {
-        self.sink.push(Severity::Warning, code, self.line, &self.path, Problem::new(problem, fix));
+        self.sink.push(
+            Severity::Warning,
+            code,
+            self.line,
+            &self.path,
+            Problem::new(problem, fix),
+        );
     }
 
     pub(crate) fn info(&self, code: &'static str, problem: impl Into<String>, fix: impl Into<String>) {
-        self.sink.push(Severity::Info, code, self.line, &self.path, Problem::new(problem, fix));
+        self.sink
+            .push(Severity::Info, code, self.line, &self.path, Problem::new(problem, fix));
     }
 
     /// The value of a check, or an error.
@@ -150,11 +179,18 @@ impl<'a> Field<'a> {
     pub(crate) fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
         let Value::Number(number) = &self.node.value else {
             let quoted = self.node.as_str().is_some_and(|text| text.parse::<i64>().is_ok());
-            return self.mistyped(if quoted { "a whole number, without quotes" } else { "a whole number" });
+            return self.mistyped(if quoted {
+                "a whole number, without quotes"
+            } else {
+                "a whole number"
+            });
         };
         let whole = number.as_i64().or_else(|| {
             // Beyond 2^53 a float has lost digits already.
-            number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64)
+            number
+                .as_f64()
+                .filter(|f| f.fract() == 0.0 && f.abs() < 9e15)
+                .map(|f| f as i64)
         });
         let Some(whole) = whole.filter(|n| range.contains(n)) else {
             let (least, most) = range.into_inner();
@@ -188,7 +224,11 @@ impl<'a> Field<'a> {
         let too_fine = fine && number > 0.0 && number < 0.0001;
         let percent = Percent::new(number).filter(|_| !too_fine);
         if percent.is_none() {
-            let range = if fine { "must be 0, or from 0.0001 to 100" } else { "must be from 0 to 100" };
+            let range = if fine {
+                "must be 0, or from 0.0001 to 100"
+            } else {
+                "must be from 0 to 100"
+            };
             self.error(format!("is {number}"), range);
         }
         percent
@@ -222,8 +262,11 @@ impl<'a> Field<'a> {
             self.mistyped::<()>("a list");
             return Vec::new();
         };
-        let item = |(i, node): (usize, &'a Node)| {
-            Field { node, line: node.line, path: format!("{}[{i}]", self.path), sink: self.sink }
+        let item = |(i, node): (usize, &'a Node)| Field {
+            node,
+            line: node.line,
+            path: format!("{}[{i}]", self.path),
+            sink: self.sink,
         };
         items.iter().enumerate().map(item).collect()
     }
@@ -236,7 +279,15 @@ impl<'a> Field<'a> {
         };
         let entry = |e: &'a crate::yaml::Entry| {
             let path = format!("{}.{}", self.path, e.key);
-            (e.key.as_str(), Field { node: &e.node, line: e.line, path, sink: self.sink })
+            (
+                e.key.as_str(),
+                Field {
+                    node: &e.node,
+                    line: e.line,
+                    path,
+                    sink: self.sink,
+                },
+            )
         };
         entries.iter().map(entry).collect()
     }

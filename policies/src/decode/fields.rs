@@ -20,7 +20,12 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(entries: &'a [Entry], at: Field<'a>) -> Self {
-        Self { entries, used: vec![false; entries.len()], known: Vec::new(), at }
+        Self {
+            entries,
+            used: vec![false; entries.len()],
+            known: Vec::new(),
+            at,
+        }
     }
 
     /// The field with this JSON name, or its snake-case spelling. `None`: not given, or null.
@@ -35,7 +40,10 @@ impl<'a> Fields<'a> {
     }
 
     fn take(&mut self, name: &str) -> Option<Field<'a>> {
-        let index = self.entries.iter().position(|e| e.key == name || camel(&e.key).as_deref() == Some(name))?;
+        let index = self
+            .entries
+            .iter()
+            .position(|e| e.key == name || camel(&e.key).as_deref() == Some(name))?;
         self.used[index] = true;
         let field = self.entry(index);
         (!field.is_null()).then_some(field)
@@ -43,8 +51,15 @@ impl<'a> Fields<'a> {
 
     fn entry(&self, index: usize) -> Field<'a> {
         let entry = &self.entries[index];
-        let path = if self.at.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.at.path, entry.key) };
-        self.at.at(&entry.node, entry.line, path)
+        self.at.at(&entry.node, entry.line, self.path_of(&entry.key))
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        if self.at.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.at.path)
+        }
     }
 
     /// A field that must be given.
@@ -58,7 +73,7 @@ impl<'a> Fields<'a> {
 
     /// Says that a field is missing.
     pub(crate) fn missing(&self, name: &str, fix: &str) {
-        let path = format!("{}.{name}", self.at.path);
+        let path = self.path_of(name);
         self.at.at(self.at.node, self.at.line(), path).error("is missing", fix);
     }
 
@@ -136,7 +151,11 @@ impl<'a> Fields<'a> {
         let labels = fields.labels(key);
         fields.finish();
         if labels.is_empty() {
-            field.warn(codes::SCHEMA_WARNING, "selects by no label, hence everything", "give labels, or remove the block");
+            field.warn(
+                codes::SCHEMA_WARNING,
+                "selects by no label, hence everything",
+                "give labels, or remove the block",
+            );
         }
         Some(labels)
     }
@@ -158,7 +177,23 @@ impl<'a> Fields<'a> {
 
     /// Whether a field of this name was written, with a value.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|e| (e.key == name || camel(&e.key).as_deref() == Some(name)) && !matches!(e.node.value, Value::Null))
+        self.value(name).is_some()
+    }
+
+    /// Whether a list was left out, or left empty. A list whose items are all wrong is neither.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        self.value(name)
+            .is_none_or(|value| matches!(value, Value::List(items) if items.is_empty()))
+    }
+
+    fn value(&self, name: &str) -> Option<&'a Value> {
+        let entry = self
+            .entries
+            .iter()
+            .find(|e| e.key == name || camel(&e.key).as_deref() == Some(name));
+        entry
+            .map(|e| &e.node.value)
+            .filter(|value| !matches!(value, Value::Null))
     }
 
     /// Reports fields that nobody knows.

@@ -133,7 +133,9 @@ impl HttpSettings {
             max_requests_per_connection: fields.limit("maxRequestsPerConnection"),
             max_retries: fields.limit("maxRetries"),
             idle_timeout: fields.duration("idleTimeout", Span::Positive),
-            h2_upgrade_policy: fields.word("h2UpgradePolicy", &H2UpgradePolicy::WORDS).unwrap_or_default(),
+            h2_upgrade_policy: fields
+                .word("h2UpgradePolicy", &H2UpgradePolicy::WORDS)
+                .unwrap_or_default(),
             use_client_protocol: fields.flag("useClientProtocol"),
             max_concurrent_streams: fields.limit("maxConcurrentStreams"),
             http2_keep_alive: fields
@@ -142,7 +144,10 @@ impl HttpSettings {
                 .and_then(|f| Http2KeepAlive::read(&f)),
         };
         if settings.use_client_protocol && settings.h2_upgrade_policy == H2UpgradePolicy::Upgrade {
-            field.error("has `useClientProtocol` with `h2UpgradePolicy: UPGRADE`", "keep one of them");
+            field.error(
+                "has `useClientProtocol` with `h2UpgradePolicy: UPGRADE`",
+                "keep one of them",
+            );
         }
         fields.finish();
         Some(settings)
@@ -150,16 +155,26 @@ impl HttpSettings {
 }
 
 impl H2UpgradePolicy {
-    pub(crate) const WORDS: [(&'static str, Self); 3] =
-        [("DEFAULT", Self::Default), ("DO_NOT_UPGRADE", Self::DoNotUpgrade), ("UPGRADE", Self::Upgrade)];
+    pub(crate) const WORDS: [(&'static str, Self); 3] = [
+        ("DEFAULT", Self::Default),
+        ("DO_NOT_UPGRADE", Self::DoNotUpgrade),
+        ("UPGRADE", Self::Upgrade),
+    ];
 }
 
 impl Http2KeepAlive {
     fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
-        let interval = fields.required("interval", "interval and timeout belong together")?.duration(Span::Positive);
-        let timeout = fields.required("timeout", "interval and timeout belong together")?.duration(Span::Positive);
+        let interval = fields
+            .required("interval", "interval and timeout belong together")?
+            .duration(Span::Positive);
+        let timeout = fields
+            .required("timeout", "interval and timeout belong together")?
+            .duration(Span::Positive);
         fields.finish();
-        Some(Self { interval: interval?, timeout: timeout? })
+        Some(Self {
+            interval: interval?,
+            timeout: timeout?,
+        })
     }
 }

@@ -21,7 +21,9 @@ impl Destination {
     pub(crate) fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
         let host = fields.required("host", "name the service that gets the traffic")?;
-        let host = host.check(validate::destination_host(host.text()?)).and_then(|()| host.text());
+        let host = host
+            .check(validate::destination_host(host.text()?))
+            .and_then(|()| host.text());
         let subset = fields.field("subset").and_then(|f| {
             let name = f.text().filter(|name| !name.is_empty())?;
             f.check(validate::dns_label(name)).map(|()| name.to_owned())
@@ -30,7 +32,10 @@ impl Destination {
         if let Some(field) = fields.field("port")
             && let Some(mut selector) = field.fields()
         {
-            port = selector.field("number").and_then(|f| f.u32(0..=65_535)).filter(|n| *n > 0);
+            port = selector
+                .field("number")
+                .and_then(|f| f.u32(0..=65_535))
+                .filter(|n| *n > 0);
             if let Some(name) = selector.old("name") {
                 port_name = name.text().map(str::to_owned).filter(|_| port.is_none());
                 name.warn(
@@ -42,6 +47,11 @@ impl Destination {
             selector.finish();
         }
         fields.finish();
-        Some(Self { host: host.unwrap_or_default().to_owned(), subset, port, port_name })
+        Some(Self {
+            host: host.unwrap_or_default().to_owned(),
+            subset,
+            port,
+            port_name,
+        })
     }
 }

@@ -77,14 +77,17 @@ impl ServerHost {
 impl Gateway {
     pub(crate) fn read(fields: &mut Fields<'_>, _own: &str) -> Self {
         let servers = fields.list("servers", Server::read);
-        if servers.is_empty() {
+        if fields.lacks("servers") {
             fields.missing("servers", "give at least one server with a port and hosts");
         }
         let selector = fields.labels("selector");
         let mut names = Vec::new();
         for server in &servers {
             if !server.port.name.is_empty() && names.contains(&&server.port.name) {
-                fields.at.error(format!("has two ports called `{}`", server.port.name), "give each port its own name");
+                fields.at.error(
+                    format!("has two ports called `{}`", server.port.name),
+                    "give each port its own name",
+                );
             }
             names.push(&server.port.name);
         }
@@ -96,7 +99,10 @@ impl Server {
     fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
         let bind = fields.field("bind");
-        let on_socket = bind.as_ref().and_then(|f| f.node.as_str()).is_some_and(|b| b.starts_with(['u', '@']));
+        let on_socket = bind
+            .as_ref()
+            .and_then(|f| f.node.as_str())
+            .is_some_and(|b| b.starts_with(['u', '@']));
         let port = fields
             .required("port", "give number, name and protocol")
             .and_then(|f| ServerPort::read(&f, on_socket))
@@ -106,7 +112,7 @@ impl Server {
             f.check(validate::bind(text, port.number)).map(|()| text.to_owned())
         });
         let hosts = fields.list("hosts", ServerHost::read);
-        if hosts.is_empty() && !fields.has("hosts") {
+        if fields.lacks("hosts") {
             fields.missing("hosts", "name at least one host, or `*`");
         }
         let tls = fields.field("tls");
@@ -117,25 +123,44 @@ impl Server {
         }
         let name = fields.filled("name");
         fields.finish();
-        Some(Self { port, bind, hosts, tls: settings, name })
+        Some(Self {
+            port,
+            bind,
+            hosts,
+            tls: settings,
+            name,
+        })
     }
 }
 
 fn check_tls(server: &Field<'_>, tls: Option<&Field<'_>>, settings: Option<&ServerTls>, protocol: Protocol) {
     let Some((tls, settings)) = tls.zip(settings) else {
         if protocol.is_tls() && tls.is_none() {
-            server.error(format!("has protocol {protocol} without `tls`"), "give `tls`, or make the protocol HTTP or TCP");
+            server.error(
+                format!("has protocol {protocol} without `tls`"),
+                "give `tls`, or make the protocol HTTP or TCP",
+            );
         }
         return;
     };
     if protocol.is_http() {
         if settings.is_more_than_redirect() {
-            tls.error(format!("is for TLS, but the protocol is {protocol}"), "make the protocol HTTPS, or keep only httpsRedirect");
+            tls.error(
+                format!("is for TLS, but the protocol is {protocol}"),
+                "make the protocol HTTPS, or keep only httpsRedirect",
+            );
         }
     } else if protocol.is_tcp() {
-        tls.error(format!("is for TLS, but the protocol is {protocol}"), "make the protocol TLS");
+        tls.error(
+            format!("is for TLS, but the protocol is {protocol}"),
+            "make the protocol TLS",
+        );
     } else if settings.https_redirect {
-        tls.warn(codes::SCHEMA_WARNING, "has httpsRedirect, which only plain HTTP servers obey", "remove it");
+        tls.warn(
+            codes::SCHEMA_WARNING,
+            "has httpsRedirect, which only plain HTTP servers obey",
+            "remove it",
+        );
     }
 }
 
@@ -143,11 +168,20 @@ impl ServerPort {
     fn read(field: &Field<'_>, on_socket: bool) -> Option<Self> {
         let mut fields = field.fields()?;
         let number = if on_socket {
-            fields.field("number").and_then(|f| f.u32(0..=65_535)).unwrap_or_default()
+            fields
+                .field("number")
+                .and_then(|f| f.u32(0..=65_535))
+                .unwrap_or_default()
         } else {
-            fields.required("number", "give a port number")?.u32(1..=65_535).unwrap_or_default()
+            fields
+                .required("number", "give a port number")?
+                .u32(1..=65_535)
+                .unwrap_or_default()
         };
-        let protocol = fields.required("protocol", "give a protocol").and_then(|f| protocol(&f)).unwrap_or_default();
+        let protocol = fields
+            .required("protocol", "give a protocol")
+            .and_then(|f| protocol(&f))
+            .unwrap_or_default();
         let name = fields.required("name", "give the port a name").and_then(|f| {
             let name = f.text()?;
             if name.is_empty() {
@@ -161,7 +195,11 @@ impl ServerPort {
             target.error("has no effect on gateways", "set `targetPort` of the gateway's Service");
         }
         fields.finish();
-        Some(Self { number, protocol, name: name.unwrap_or_default() })
+        Some(Self {
+            number,
+            protocol,
+            name: name.unwrap_or_default(),
+        })
     }
 }
 
@@ -189,6 +227,9 @@ impl ServerHost {
             }
         };
         field.check(validate::gateway_host(host))?;
-        Some(Self { namespace, host: host.to_ascii_lowercase() })
+        Some(Self {
+            namespace,
+            host: host.to_ascii_lowercase(),
+        })
     }
 }

@@ -58,7 +58,12 @@ impl Protocol {
     /// then the well-known numbers of protocols in which the server speaks first, else detection.
     ///
     /// `transport` is `spec.ports[].protocol` (TCP where absent).
-    pub fn of_service_port(app_protocol: Option<&str>, name: Option<&str>, number: u16, transport: Option<&str>) -> Self {
+    pub fn of_service_port(
+        app_protocol: Option<&str>,
+        name: Option<&str>,
+        number: u16,
+        transport: Option<&str>,
+    ) -> Self {
         if transport.is_some_and(|t| t.eq_ignore_ascii_case("udp")) {
             return Self::Udp;
         }
@@ -98,7 +103,10 @@ impl Protocol {
 
     /// HTTP family, for which `http` routes apply (detection may turn out to be HTTP and is not counted here).
     pub fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Http2 | Self::Grpc | Self::GrpcWeb | Self::HttpProxy)
+        matches!(
+            self,
+            Self::Http | Self::Http2 | Self::Grpc | Self::GrpcWeb | Self::HttpProxy
+        )
     }
 
     /// TLS family, for which `tls` routes apply.

@@ -144,8 +144,12 @@ impl ServerTls {
             subject_alt_names: fields.strings("subjectAltNames"),
             verify_certificate_spki: fields.strings("verifyCertificateSpki"),
             verify_certificate_hash: fields.strings("verifyCertificateHash"),
-            min_protocol_version: fields.word("minProtocolVersion", &TlsVersion::WORDS).unwrap_or_default(),
-            max_protocol_version: fields.word("maxProtocolVersion", &TlsVersion::WORDS).unwrap_or_default(),
+            min_protocol_version: fields
+                .word("minProtocolVersion", &TlsVersion::WORDS)
+                .unwrap_or_default(),
+            max_protocol_version: fields
+                .word("maxProtocolVersion", &TlsVersion::WORDS)
+                .unwrap_or_default(),
             cipher_suites: fields.strings("cipherSuites"),
             ecdh_curves: fields.strings("ecdhCurves"),
             insecure_skip_verify: fields.flag("insecureSkipVerify"),
@@ -157,43 +161,72 @@ impl ServerTls {
         }
         let old = matches!(tls.min_protocol_version, TlsVersion::V1_0 | TlsVersion::V1_1);
         if old && tls.cipher_suites.is_empty() {
-            field.warn(codes::SCHEMA_WARNING, "allows TLS below 1.2 without naming cipher suites", "raise minProtocolVersion");
+            field.warn(
+                codes::SCHEMA_WARNING,
+                "allows TLS below 1.2 without naming cipher suites",
+                "raise minProtocolVersion",
+            );
         }
         Some(tls)
     }
 
     /// Whether anything but the redirect is said.
     pub(crate) fn is_more_than_redirect(&self) -> bool {
-        *self != Self { https_redirect: self.https_redirect, ..Self::default() }
+        *self
+            != Self {
+                https_redirect: self.https_redirect,
+                ..Self::default()
+            }
     }
 
     fn check_sources(&self, field: &Field<'_>) {
         let by_file = self.server_certificate.is_some() || self.private_key.is_some();
         let by_credential = self.credential_name.is_some() || !self.credential_names.is_empty();
-        let sources = [by_file, self.credential_name.is_some(), !self.credential_names.is_empty(), !self.tls_certificates.is_empty()];
+        let sources = [
+            by_file,
+            self.credential_name.is_some(),
+            !self.credential_names.is_empty(),
+            !self.tls_certificates.is_empty(),
+        ];
         let any = sources.contains(&true) || self.ca_certificates.is_some() || self.ca_cert_credential_name.is_some();
         match self.mode {
             ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough => {
                 if any {
-                    field.warn(codes::SCHEMA_WARNING, "names certificates, which passing TLS through does not use", "remove them, or set `mode`");
+                    field.warn(
+                        codes::SCHEMA_WARNING,
+                        "names certificates, which passing TLS through does not use",
+                        "remove them, or set `mode`",
+                    );
                 }
                 return;
             }
             ServerTlsMode::IstioMutual => {
                 if any || self.ca_crl.is_some() {
-                    field.error("names certificates with mode ISTIO_MUTUAL", "remove them: the mesh's own are used");
+                    field.error(
+                        "names certificates with mode ISTIO_MUTUAL",
+                        "remove them: the mesh's own are used",
+                    );
                 }
                 return;
             }
             ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {}
         }
         match sources.iter().filter(|given| **given).count() {
-            0 => field.error("names no certificate", "give serverCertificate with privateKey, or credentialName"),
+            0 => field.error(
+                "names no certificate",
+                "give serverCertificate with privateKey, or credentialName",
+            ),
             1 => {}
-            _ => field.error("names several sources of certificates", "keep one of files, credentialName, credentialNames and tlsCertificates"),
+            _ => field.error(
+                "names several sources of certificates",
+                "keep one of files, credentialName, credentialNames and tlsCertificates",
+            ),
         }
         if by_file && (self.server_certificate.is_none() || self.private_key.is_none()) {
-            field.error("has half of a certificate", "serverCertificate and privateKey belong together");
+            field.error(
+                "has half of a certificate",
+                "serverCertificate and privateKey belong together",
+            );
         }
         let asks_clients = matches!(self.mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
         if asks_clients && !by_credential && self.ca_certificates.is_none() && self.ca_cert_credential_name.is_none() {
@@ -209,7 +242,11 @@ impl ServerTls {
             field.error("has an empty name in credentialNames", "name a Secret");
         }
         if self.credential_names.len() > CERTIFICATES_MAX || self.tls_certificates.len() > CERTIFICATES_MAX {
-            field.warn(codes::SCHEMA_WARNING, "has more than two certificates", "keep one RSA and one ECDSA certificate");
+            field.warn(
+                codes::SCHEMA_WARNING,
+                "has more than two certificates",
+                "keep one RSA and one ECDSA certificate",
+            );
         }
     }
 
@@ -232,10 +269,18 @@ impl ServerTls {
 impl ServerCertificate {
     fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
-        let server_certificate = fields.required("serverCertificate", "name a file").and_then(|f| Some(f.text()?.to_owned()));
-        let private_key = fields.required("privateKey", "name a file").and_then(|f| Some(f.text()?.to_owned()));
+        let server_certificate = fields
+            .required("serverCertificate", "name a file")
+            .and_then(|f| Some(f.text()?.to_owned()));
+        let private_key = fields
+            .required("privateKey", "name a file")
+            .and_then(|f| Some(f.text()?.to_owned()));
         let ca_certificates = fields.filled("caCertificates");
         fields.finish();
-        Some(Self { server_certificate: server_certificate?, private_key: private_key?, ca_certificates })
+        Some(Self {
+            server_certificate: server_certificate?,
+            private_key: private_key?,
+            ca_certificates,
+        })
     }
 }

@@ -99,22 +99,32 @@ impl ServiceEntry {
             }
             f.check(validate::wildcard_host(host, false))?;
             if host.starts_with('*') && !host.starts_with("*.") {
-                f.warn(codes::SCHEMA_WARNING, format!("`{host}` is a partial wildcard"), "write `*.suffix`");
+                f.warn(
+                    codes::SCHEMA_WARNING,
+                    format!("`{host}` is a partial wildcard"),
+                    "write `*.suffix`",
+                );
             }
             Some(host.to_ascii_lowercase())
         });
-        if hosts.is_empty() && !fields.has("hosts") {
+        if fields.lacks("hosts") {
             fields.missing("hosts", "name at least one host");
         }
         let addresses = fields.list("addresses", |f| {
             let address = f.text()?;
             f.check(validate::ip_or_cidr(address))?;
             if address.contains('/') && !matches!(resolution, Resolution::None | Resolution::Static) {
-                f.error(format!("`{address}` is a range, but names are resolved"), "use addresses, or resolution NONE or STATIC");
+                f.error(
+                    format!("`{address}` is a range, but names are resolved"),
+                    "use addresses, or resolution NONE or STATIC",
+                );
             }
             Some(address.to_owned())
         });
-        let words = [("MESH_EXTERNAL", Location::MeshExternal), ("MESH_INTERNAL", Location::MeshInternal)];
+        let words = [
+            ("MESH_EXTERNAL", Location::MeshExternal),
+            ("MESH_INTERNAL", Location::MeshInternal),
+        ];
         let ports = fields.list("ports", ServicePort::read);
         let endpoints = fields.list("endpoints", |f| WorkloadEntry::read(f, resolution, &ports));
         let entry = Self {
@@ -134,8 +144,14 @@ impl ServiceEntry {
 
     fn check(&self, at: &Field<'_>) {
         for (i, port) in self.ports.iter().enumerate() {
-            if self.ports[..i].iter().any(|other| other.number == port.number || other.name == port.name) {
-                at.error(format!("has two ports `{}` or {}", port.name, port.number), "give each its own name and number");
+            if self.ports[..i]
+                .iter()
+                .any(|other| other.number == port.number || other.name == port.name)
+            {
+                at.error(
+                    format!("has two ports `{}` or {}", port.name, port.number),
+                    "give each its own name and number",
+                );
             }
         }
         if self.workload_selector.is_some() && !self.endpoints.is_empty() {
@@ -148,13 +164,20 @@ impl ServiceEntry {
                     at.error("has endpoints with resolution NONE", "use STATIC or DNS");
                 }
                 if self.workload_selector.is_some() {
-                    at.warn(codes::SCHEMA_WARNING, "selects workloads with resolution NONE", "use STATIC");
+                    at.warn(
+                        codes::SCHEMA_WARNING,
+                        "selects workloads with resolution NONE",
+                        "use STATIC",
+                    );
                 }
             }
             Resolution::Static => {}
             Resolution::Dns | Resolution::DnsRoundRobin => {
                 if self.endpoints.is_empty() && self.workload_selector.is_none() && wildcard {
-                    at.error("has a wildcard host and nothing to resolve", "name a host, or give endpoints");
+                    at.error(
+                        "has a wildcard host and nothing to resolve",
+                        "name a host, or give endpoints",
+                    );
                 }
                 if self.resolution == Resolution::DnsRoundRobin && self.endpoints.len() > 1 {
                     at.error("has several endpoints with DNS_ROUND_ROBIN", "keep one, or use DNS");
@@ -167,19 +190,37 @@ impl ServiceEntry {
                 if !self.addresses.is_empty() || !self.endpoints.is_empty() {
                     at.error("has addresses or endpoints with DYNAMIC_DNS", "remove them");
                 }
-                let by_name = |p: &ServicePort| matches!(p.protocol, Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tls);
+                let by_name = |p: &ServicePort| {
+                    matches!(
+                        p.protocol,
+                        Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tls
+                    )
+                };
                 if !self.ports.iter().all(by_name) {
-                    at.error("has a port without names in its traffic, with DYNAMIC_DNS", "use HTTP, HTTP2, GRPC or TLS");
+                    at.error(
+                        "has a port without names in its traffic, with DYNAMIC_DNS",
+                        "use HTTP, HTTP2, GRPC or TLS",
+                    );
                 }
             }
         }
-        let opaque = self.ports.iter().any(|p| p.protocol.is_tcp() || p.protocol == Protocol::Detect);
+        let opaque = self
+            .ports
+            .iter()
+            .any(|p| p.protocol.is_tcp() || p.protocol == Protocol::Detect);
         if opaque && self.addresses.is_empty() && self.resolution != Resolution::DynamicDns {
-            at.warn(codes::SCHEMA_WARNING, "has a TCP port without `addresses`: it would take the whole port", "give addresses");
+            at.warn(
+                codes::SCHEMA_WARNING,
+                "has a TCP port without `addresses`: it would take the whole port",
+                "give addresses",
+            );
         }
         let tcp = self.ports.iter().any(|p| p.protocol.is_tcp());
         if tcp && self.hosts.len() > 1 && self.resolution != Resolution::None && self.addresses.is_empty() {
-            at.error("has several hosts for a TCP port, which cannot be told apart", "split the entry, or use resolution NONE");
+            at.error(
+                "has several hosts for a TCP port, which cannot be told apart",
+                "split the entry, or use resolution NONE",
+            );
         }
     }
 }
@@ -187,7 +228,9 @@ impl ServiceEntry {
 impl ServicePort {
     fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
-        let number = fields.required("number", "give a port number").and_then(|f| f.u32(1..=65_535));
+        let number = fields
+            .required("number", "give a port number")
+            .and_then(|f| f.u32(1..=65_535));
         let name = fields.required("name", "give the port a name").and_then(|f| {
             let name = f.text()?;
             f.check(validate::dns_label(name)).map(|()| name.to_owned())
@@ -196,11 +239,17 @@ impl ServicePort {
             let text = f.text().filter(|text| !text.is_empty())?;
             let known = Protocol::parse(text).filter(|p| !matches!(p, Protocol::HttpProxy));
             if known.is_none() {
-                f.error(format!("is `{text}`"), "must be one of HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, TCP, TLS, MONGO, REDIS, MYSQL");
+                f.error(
+                    format!("is `{text}`"),
+                    "must be one of HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, TCP, TLS, MONGO, REDIS, MYSQL",
+                );
             }
             known
         });
-        let target_port = fields.field("targetPort").and_then(|f| f.u32(0..=65_535)).filter(|n| *n > 0);
+        let target_port = fields
+            .field("targetPort")
+            .and_then(|f| f.u32(0..=65_535))
+            .filter(|n| *n > 0);
         fields.finish();
         Some(Self {
             number: number.unwrap_or_default(),
@@ -244,9 +293,15 @@ impl WorkloadEntry {
                 None
             }
         };
-        let ports = fields.field("ports").map(|f| read_ports(&f, service)).unwrap_or_default();
+        let ports = fields
+            .field("ports")
+            .map(|f| read_ports(&f, service))
+            .unwrap_or_default();
         if socket && (!ports.is_empty() || service.len() != 1) {
-            field.error("is a unix socket, with ports of its own or several service ports", "keep one service port");
+            field.error(
+                "is a unix socket, with ports of its own or several service ports",
+                "keep one service port",
+            );
         }
         let entry = Self {
             address: text,
@@ -265,7 +320,10 @@ impl WorkloadEntry {
 fn read_ports(field: &Field<'_>, service: &[ServicePort]) -> BTreeMap<String, u32> {
     let read = |(name, field): (&str, Field<'_>)| {
         if service.iter().all(|port| port.name != name) {
-            field.error(format!("`{name}` is no port of the entry"), "name a port of `spec.ports`");
+            field.error(
+                format!("`{name}` is no port of the entry"),
+                "name a port of `spec.ports`",
+            );
         }
         Some((name.to_owned(), field.u32(1..=65_535)?))
     };

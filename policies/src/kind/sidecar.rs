@@ -129,8 +129,12 @@ impl Sidecar {
             workload_selector: fields.selector("workloadSelector", "labels"),
             ingress: fields.list("ingress", IngressListener::read),
             egress: fields.list("egress", EgressListener::read),
-            inbound_connection_pool: fields.field("inboundConnectionPool").and_then(|f| ConnectionPool::read(&f)),
-            outbound_traffic_policy: fields.field("outboundTrafficPolicy").and_then(|f| OutboundTrafficPolicy::read(&f)),
+            inbound_connection_pool: fields
+                .field("inboundConnectionPool")
+                .and_then(|f| ConnectionPool::read(&f)),
+            outbound_traffic_policy: fields
+                .field("outboundTrafficPolicy")
+                .and_then(|f| OutboundTrafficPolicy::read(&f)),
         };
         if sidecar == Self::default() && !fields.has("workloadSelector") {
             fields.at.error("is empty", "give `egress`, `ingress` or another block");
@@ -144,10 +148,17 @@ impl Sidecar {
         if let Some(first) = catch_all
             && first + 1 != self.egress.len()
         {
-            at.error("has an egress listener without port before others", "keep one, as the last");
+            at.error(
+                "has an egress listener without port before others",
+                "keep one, as the last",
+            );
         }
         let ingress: Vec<u32> = self.ingress.iter().map(|l| l.port.number).collect();
-        let egress: Vec<_> = self.egress.iter().filter_map(|l| l.port.as_ref().map(|p| (p.number, l.bind.as_deref()))).collect();
+        let egress: Vec<_> = self
+            .egress
+            .iter()
+            .filter_map(|l| l.port.as_ref().map(|p| (p.number, l.bind.as_deref())))
+            .collect();
         for (i, number) in ingress.iter().enumerate() {
             if ingress[..i].contains(number) {
                 at.error(format!("has two ingress listeners on port {number}"), "keep one");
@@ -155,7 +166,10 @@ impl Sidecar {
         }
         for (i, one) in egress.iter().enumerate() {
             if one.0 != 0 && egress[..i].contains(one) {
-                at.error(format!("has two egress listeners on port {}", one.0), "keep one, or give them different binds");
+                at.error(
+                    format!("has two egress listeners on port {}", one.0),
+                    "keep one, or give them different binds",
+                );
             }
         }
     }
@@ -173,13 +187,19 @@ impl ListenerPort {
         let number = if on_socket {
             fields.field("number").and_then(|f| f.u32(0..=0)).unwrap_or_default()
         } else {
-            fields.required("number", "give a port number").and_then(|f| f.u32(1..=65_535)).unwrap_or_default()
+            fields
+                .required("number", "give a port number")
+                .and_then(|f| f.u32(1..=65_535))
+                .unwrap_or_default()
         };
         let protocol = fields.required("protocol", "give a protocol").and_then(|f| {
             let text = f.text()?;
             let known = Protocol::parse(text).filter(|p| *p != Protocol::Udp);
             if known.is_none() {
-                f.error(format!("is `{text}`"), "must be one of HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, TCP, TLS, MONGO, REDIS, MYSQL, HTTP_PROXY");
+                f.error(
+                    format!("is `{text}`"),
+                    "must be one of HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, TCP, TLS, MONGO, REDIS, MYSQL, HTTP_PROXY",
+                );
             }
             known
         });
@@ -188,20 +208,29 @@ impl ListenerPort {
             target.warn(codes::NO_EFFECT, "is never evaluated", "use `defaultEndpoint`");
         }
         fields.finish();
-        Some(Self { number, protocol: protocol.unwrap_or_default(), name })
+        Some(Self {
+            number,
+            protocol: protocol.unwrap_or_default(),
+            name,
+        })
     }
 }
 
 impl CaptureMode {
-    const WORDS: [(&'static str, Self); 3] =
-        [("DEFAULT", Self::Default), ("IPTABLES", Self::Iptables), ("NONE", Self::None)];
+    const WORDS: [(&'static str, Self); 3] = [
+        ("DEFAULT", Self::Default),
+        ("IPTABLES", Self::Iptables),
+        ("NONE", Self::None),
+    ];
 }
 
 impl IngressListener {
     fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
         ignore_old(&mut fields, "localhostClientTls");
-        let port = fields.required("port", "give number and protocol").and_then(|f| ListenerPort::read(&f, false));
+        let port = fields
+            .required("port", "give number and protocol")
+            .and_then(|f| ListenerPort::read(&f, false));
         let listener = Self {
             port: port.unwrap_or_default(),
             bind: fields.field("bind").and_then(|f| {
@@ -218,7 +247,11 @@ impl IngressListener {
             connection_pool: fields.field("connectionPool").and_then(|f| ConnectionPool::read(&f)),
         };
         if listener.port.protocol.is_tcp() && listener.connection_pool.as_ref().is_some_and(|p| p.http.is_some()) {
-            field.warn(codes::SCHEMA_WARNING, "has HTTP limits on a TCP port", "remove `connectionPool.http`");
+            field.warn(
+                codes::SCHEMA_WARNING,
+                "has HTTP limits on a TCP port",
+                "remove `connectionPool.http`",
+            );
         }
         fields.finish();
         Some(listener)
@@ -226,10 +259,17 @@ impl IngressListener {
 }
 
 fn check_endpoint(field: &Field<'_>, text: &str) {
-    let socket = text.strip_prefix("unix://").is_some_and(|path| path.starts_with(['/', '@']));
-    let local = text.parse::<SocketAddr>().is_ok_and(|a| a.port() != 0 && (a.ip().is_loopback() || a.ip().is_unspecified()));
+    let socket = text
+        .strip_prefix("unix://")
+        .is_some_and(|path| path.starts_with(['/', '@']));
+    let local = text
+        .parse::<SocketAddr>()
+        .is_ok_and(|a| a.port() != 0 && (a.ip().is_loopback() || a.ip().is_unspecified()));
     if !socket && !local {
-        field.error(format!("is `{text}`"), "must be 127.0.0.1:port, 0.0.0.0:port, [::1]:port, [::]:port or unix:///path");
+        field.error(
+            format!("is `{text}`"),
+            "must be 127.0.0.1:port, 0.0.0.0:port, [::1]:port, [::]:port or unix:///path",
+        );
     }
 }
 
@@ -238,23 +278,31 @@ impl EgressListener {
         let mut fields = field.fields()?;
         ignore_old(&mut fields, "localhostServerTls");
         let bind = fields.field("bind");
-        let on_socket = bind.as_ref().and_then(|f| f.node.as_str()).is_some_and(|b| b.starts_with("unix") || b.starts_with('@'));
+        let on_socket = bind
+            .as_ref()
+            .and_then(|f| f.node.as_str())
+            .is_some_and(|b| b.starts_with("unix") || b.starts_with('@'));
         let port = fields.field("port").and_then(|f| ListenerPort::read(&f, on_socket));
         let listener = Self {
             bind: bind.and_then(|f| {
                 let text = f.text().filter(|t| !t.is_empty())?;
-                f.check(validate::bind(text, port.as_ref().map_or(0, |p| p.number))).map(|()| text.to_owned())
+                f.check(validate::bind(text, port.as_ref().map_or(0, |p| p.number)))
+                    .map(|()| text.to_owned())
             }),
             port,
             capture_mode: fields.word("captureMode", &CaptureMode::WORDS).unwrap_or_default(),
             hosts: fields.list("hosts", EgressHost::read),
         };
-        if listener.hosts.is_empty() && !fields.has("hosts") {
+        if fields.lacks("hosts") {
             fields.missing("hosts", "give `namespace/host` entries, such as `*/*`");
         }
         for (i, host) in listener.hosts.iter().enumerate() {
             if listener.hosts[..i].contains(host) {
-                field.warn(codes::SCHEMA_WARNING, format!("has host `{}` twice", host.host), "keep one");
+                field.warn(
+                    codes::SCHEMA_WARNING,
+                    format!("has host `{}` twice", host.host),
+                    "keep one",
+                );
             }
         }
         if on_socket && listener.capture_mode == CaptureMode::Iptables {
@@ -269,7 +317,10 @@ impl EgressHost {
     fn read(field: &Field<'_>) -> Option<Self> {
         let text = field.text()?;
         let Some((namespace, host)) = text.split_once('/') else {
-            field.error(format!("`{text}` has no namespace"), "write `namespace/host`, such as `*/*` or `./*`");
+            field.error(
+                format!("`{text}` has no namespace"),
+                "write `namespace/host`, such as `*/*` or `./*`",
+            );
             return None;
         };
         let namespace = match namespace {
@@ -280,11 +331,18 @@ impl EgressHost {
                 let (name, except) = name.strip_prefix('~').map_or((name, false), |n| (n, true));
                 field.check(validate::dns_label(name))?;
                 let name = name.to_owned();
-                if except { EgressNamespace::Except(name) } else { EgressNamespace::Named(name) }
+                if except {
+                    EgressNamespace::Except(name)
+                } else {
+                    EgressNamespace::Named(name)
+                }
             }
         };
         field.check(validate::gateway_host(host))?;
-        Some(Self { namespace, host: host.to_ascii_lowercase() })
+        Some(Self {
+            namespace,
+            host: host.to_ascii_lowercase(),
+        })
     }
 }
 

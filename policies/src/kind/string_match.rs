@@ -60,6 +60,8 @@ impl StringMatch {
         if text == "*" && place == MatchPlace::WithoutHeader {
             return Some(Self::Present);
         }
-        regex.check(validate::regex(text)).map(|()| Self::Regex(text.to_owned()))
+        regex
+            .check(validate::regex(text))
+            .map(|()| Self::Regex(text.to_owned()))
     }
 }

@@ -30,7 +30,11 @@ pub fn decode(text: &str, file: &str, first_line: u32, object: ObjectRef) -> (Op
         let at = fields.at.clone();
         let rest = fields.rest();
         if !rest.is_empty() {
-            at.warn(codes::NO_EFFECT, format!("holds settings that weft does not act upon: {}", rest.join(", ")), "");
+            at.warn(
+                codes::NO_EFFECT,
+                format!("holds settings that weft does not act upon: {}", rest.join(", ")),
+                "",
+            );
         }
         mesh
     });
@@ -39,13 +43,16 @@ pub fn decode(text: &str, file: &str, first_line: u32, object: ObjectRef) -> (Op
 }
 
 fn read(fields: &mut Fields<'_>) -> MeshConfig {
+    let base = read_proxying(fields);
     let default = MeshConfig::default();
     MeshConfig {
         root_namespace: fields.filled("rootNamespace").unwrap_or(default.root_namespace),
-        cluster_domain: default.cluster_domain,
         trust_domain: fields.filled("trustDomain").unwrap_or(default.trust_domain),
         trust_domain_aliases: fields.strings("trustDomainAliases"),
-        default_service_export_to: or(fields.strings("defaultServiceExportTo"), default.default_service_export_to),
+        default_service_export_to: or(
+            fields.strings("defaultServiceExportTo"),
+            default.default_service_export_to,
+        ),
         default_virtual_service_export_to: or(
             fields.strings("defaultVirtualServiceExportTo"),
             default.default_virtual_service_export_to,
@@ -54,14 +61,20 @@ fn read(fields: &mut Fields<'_>) -> MeshConfig {
             fields.strings("defaultDestinationRuleExportTo"),
             default.default_destination_rule_export_to,
         ),
-        connect_timeout: fields.duration("connectTimeout", Span::Positive).unwrap_or(default.connect_timeout),
+        connect_timeout: fields
+            .duration("connectTimeout", Span::Positive)
+            .unwrap_or(default.connect_timeout),
         tcp_keepalive: fields.field("tcpKeepalive").and_then(|f| TcpKeepalive::read(&f)),
         h2_upgrade: fields.word("h2UpgradePolicy", &H2UpgradePolicy::WORDS) == Some(H2UpgradePolicy::Upgrade),
         default_http_retry_policy: fields.field("defaultHttpRetryPolicy").and_then(|f| HttpRetry::read(&f)),
-        default_inbound_http_retry_policy: fields.field("defaultInboundHttpRetryPolicy").and_then(|f| HttpRetry::read(&f)),
+        default_inbound_http_retry_policy: fields
+            .field("defaultInboundHttpRetryPolicy")
+            .and_then(|f| HttpRetry::read(&f)),
         default_traffic_policy: nested(fields, "defaultTrafficPolicy", |fields| MeshTrafficPolicy {
             connection_pool: fields.field("connectionPool").and_then(|f| ConnectionPool::read(&f)),
-            outlier_detection: fields.field("outlierDetection").and_then(|f| OutlierDetection::read(&f)),
+            outlier_detection: fields
+                .field("outlierDetection")
+                .and_then(|f| OutlierDetection::read(&f)),
         })
         .unwrap_or_default(),
         locality_lb_setting: read_locality(fields).unwrap_or(default.locality_lb_setting),
@@ -69,12 +82,27 @@ fn read(fields: &mut Fields<'_>) -> MeshConfig {
             fields.word("mode", &OutboundMode::WORDS).unwrap_or_default()
         })
         .unwrap_or(default.outbound_traffic_policy),
+        enable_auto_mtls: fields.bool("enableAutoMtls").unwrap_or(default.enable_auto_mtls),
+        dns_refresh_rate: fields
+            .duration("dnsRefreshRate", Span::Positive)
+            .unwrap_or(default.dns_refresh_rate),
+        discovery_selectors: fields.list("discoverySelectors", read_selector),
+        ..base
+    }
+}
+
+/// What concerns the proxies themselves: ports, paths, logs.
+fn read_proxying(fields: &mut Fields<'_>) -> MeshConfig {
+    let default = MeshConfig::default();
+    let inbound = [
+        ("PASSTHROUGH", InboundTrafficMode::Passthrough),
+        ("LOCALHOST", InboundTrafficMode::Localhost),
+    ];
+    MeshConfig {
         inbound_traffic_policy: nested(fields, "inboundTrafficPolicy", |fields| {
-            let words = [("PASSTHROUGH", InboundTrafficMode::Passthrough), ("LOCALHOST", InboundTrafficMode::Localhost)];
-            fields.word("mode", &words).unwrap_or_default()
+            fields.word("mode", &inbound).unwrap_or_default()
         })
         .unwrap_or_default(),
-        enable_auto_mtls: fields.bool("enableAutoMtls").unwrap_or(default.enable_auto_mtls),
         protocol_detection_timeout: fields
             .duration("protocolDetectionTimeout", Span::ZeroOrPositive)
             .unwrap_or(default.protocol_detection_timeout),
@@ -82,7 +110,6 @@ fn read(fields: &mut Fields<'_>) -> MeshConfig {
             fields.word("normalization", &PATHS).unwrap_or_default()
         })
         .unwrap_or_default(),
-        dns_refresh_rate: fields.duration("dnsRefreshRate", Span::Positive).unwrap_or(default.dns_refresh_rate),
         proxy_listen_port: port(fields, "proxyListenPort").unwrap_or(default.proxy_listen_port),
         proxy_inbound_listen_port: port(fields, "proxyInboundListenPort").unwrap_or(default.proxy_inbound_listen_port),
         proxy_http_port: port(fields, "proxyHttpPort"),
@@ -91,12 +118,17 @@ fn read(fields: &mut Fields<'_>) -> MeshConfig {
         access_log_file: fields.string("accessLogFile").unwrap_or_default(),
         access_log_format: fields.string("accessLogFormat").unwrap_or_default(),
         access_log_encoding: fields
-            .word("accessLogEncoding", &[("TEXT", AccessLogEncoding::Text), ("JSON", AccessLogEncoding::Json)])
+            .word(
+                "accessLogEncoding",
+                &[("TEXT", AccessLogEncoding::Text), ("JSON", AccessLogEncoding::Json)],
+            )
             .unwrap_or_default(),
         enable_tracing: fields.bool("enableTracing").unwrap_or(default.enable_tracing),
-        enable_prometheus_merge: fields.bool("enablePrometheusMerge").unwrap_or(default.enable_prometheus_merge),
-        discovery_selectors: fields.list("discoverySelectors", read_selector),
+        enable_prometheus_merge: fields
+            .bool("enablePrometheusMerge")
+            .unwrap_or(default.enable_prometheus_merge),
         default_config: nested(fields, "defaultConfig", read_proxy).unwrap_or_default(),
+        ..default
     }
 }
 
@@ -118,8 +150,12 @@ fn port(fields: &mut Fields<'_>, name: &'static str) -> Option<u16> {
 }
 
 fn tls_minimum(fields: &mut Fields<'_>, name: &'static str) -> TlsVersion {
-    nested(fields, name, |fields| fields.word("minProtocolVersion", &TlsVersion::WORDS).unwrap_or_default())
-        .unwrap_or_default()
+    nested(fields, name, |fields| {
+        fields
+            .word("minProtocolVersion", &TlsVersion::WORDS)
+            .unwrap_or_default()
+    })
+    .unwrap_or_default()
 }
 
 /// A block of which weft knows a part; the rest of it is named in a warning.
@@ -129,7 +165,11 @@ fn nested<T>(fields: &mut Fields<'_>, name: &'static str, read: impl Fn(&mut Fie
     let value = read(&mut inner);
     let rest = inner.rest();
     if !rest.is_empty() {
-        field.warn(codes::NO_EFFECT, format!("holds settings that weft does not act upon: {}", rest.join(", ")), "");
+        field.warn(
+            codes::NO_EFFECT,
+            format!("holds settings that weft does not act upon: {}", rest.join(", ")),
+            "",
+        );
     }
     Some(value)
 }
@@ -137,7 +177,10 @@ fn nested<T>(fields: &mut Fields<'_>, name: &'static str, read: impl Fn(&mut Fie
 fn read_locality(fields: &mut Fields<'_>) -> Option<LocalityLb> {
     // Whether anything ejects is said by DestinationRules, later: no warning about that here.
     let setting = LocalityLb::read(&fields.field("localityLbSetting")?, true)?;
-    Some(LocalityLb { enabled: setting.enabled.or(Some(true)), ..setting })
+    Some(LocalityLb {
+        enabled: setting.enabled.or(Some(true)),
+        ..setting
+    })
 }
 
 fn read_selector(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
@@ -145,7 +188,10 @@ fn read_selector(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
     let labels = fields.labels("matchLabels");
     if fields.has("matchExpressions") {
         // To ignore the condition would widen what the mesh sees.
-        field.error("holds `matchExpressions`, which weft does not take", "use `matchLabels`");
+        field.error(
+            "holds `matchExpressions`, which weft does not take",
+            "use `matchLabels`",
+        );
     }
     Some(labels)
 }
@@ -154,7 +200,9 @@ fn read_proxy(fields: &mut Fields<'_>) -> ProxyConfig {
     let default = ProxyConfig::default();
     ProxyConfig {
         status_port: port(fields, "statusPort").unwrap_or(default.status_port),
-        drain_duration: fields.duration("drainDuration", Span::Positive).unwrap_or(default.drain_duration),
+        drain_duration: fields
+            .duration("drainDuration", Span::Positive)
+            .unwrap_or(default.drain_duration),
         termination_drain_duration: fields
             .duration("terminationDrainDuration", Span::ZeroOrPositive)
             .unwrap_or(default.termination_drain_duration),

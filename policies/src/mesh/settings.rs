@@ -96,7 +96,10 @@ impl Default for MeshConfig {
             default_http_retry_policy: None,
             default_inbound_http_retry_policy: None,
             default_traffic_policy: MeshTrafficPolicy::default(),
-            locality_lb_setting: LocalityLb { enabled: Some(true), ..LocalityLb::default() },
+            locality_lb_setting: LocalityLb {
+                enabled: Some(true),
+                ..LocalityLb::default()
+            },
             outbound_traffic_policy: OutboundMode::AllowAny,
             inbound_traffic_policy: InboundTrafficMode::Passthrough,
             enable_auto_mtls: true,

@@ -9,7 +9,10 @@ use crate::object::{Meta, Object};
 /// Istio takes a missing time), which keeps the order total.
 pub fn by_age(a: &Meta, b: &Meta) -> Ordering {
     let key = |m: &Meta| m.created.unwrap_or(i64::MIN);
-    key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name)).then_with(|| a.namespace.cmp(&b.namespace))
+    key(a)
+        .cmp(&key(b))
+        .then_with(|| a.name.cmp(&b.name))
+        .then_with(|| a.namespace.cmp(&b.namespace))
 }
 
 /// Sorts objects of one kind by `by_age`.

@@ -101,7 +101,7 @@ impl DestinationRules {
             (Some(selector), Some(labels)) => rule.namespace == client && labels::selects(selector, labels),
         };
         // Rules with a selector stand first, hence they beat the one without.
-        found.into_iter().find(|rule| fits(&rule)).map(Arc::clone)
+        found.into_iter().find(fits).map(Arc::clone)
     }
 
     /// The rules of `namespace` for the most specific host, if they are exported to `client`. The host is chosen before
@@ -118,7 +118,11 @@ impl DestinationRules {
 
     /// Whether a rule is kept to its own namespace. Istio: a rule with a selector always is.
     fn is_private(&self, rule: &MergedRule) -> bool {
-        let stated = if rule.spec.export_to.is_empty() { &self.mesh_default } else { &rule.spec.export_to };
+        let stated = if rule.spec.export_to.is_empty() {
+            &self.mesh_default
+        } else {
+            &rule.spec.export_to
+        };
         rule.spec.workload_selector.is_some() || stated.iter().all(|e| e == "." || *e == rule.namespace || e == "~")
     }
 }
@@ -130,7 +134,10 @@ impl NamespaceRules {
         };
         let exact = if is_wildcard(host) { None } else { self.exact.get(host) };
         let groups = exact.into_iter().chain(
-            self.wildcard.iter().filter(|(wide, _)| subset_of(host, wide)).map(|(_, group)| group),
+            self.wildcard
+                .iter()
+                .filter(|(wide, _)| subset_of(host, wide))
+                .map(|(_, group)| group),
         );
         for group in groups {
             let kept = pick(group);

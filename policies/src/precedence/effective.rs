@@ -42,7 +42,9 @@ pub fn effective_policy<'a>(
             None => policy.overlay(top),
         }
     }
-    let subset = rule.zip(subset).and_then(|(r, name)| r.subsets.iter().find(|s| s.name == name));
+    let subset = rule
+        .zip(subset)
+        .and_then(|(r, name)| r.subsets.iter().find(|s| s.name == name));
     if let Some(own) = subset.and_then(|s| s.traffic_policy.as_ref()) {
         policy.overlay(own);
         if let Some(entry) = port_entry(own, port) {

@@ -51,5 +51,8 @@ pub fn resolve_gateway(reference: &str, namespace: &str) -> GatewayRef {
             None => (namespace, reference),
         },
     };
-    GatewayRef::Gateway { namespace: namespace.to_owned(), name: name.to_owned() }
+    GatewayRef::Gateway {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
 }

@@ -9,7 +9,11 @@ use std::net::IpAddr;
 pub fn expand_host(host: &str, namespace: &str, domain: &str) -> String {
     let literal = host.is_empty() || host.starts_with('*') || host.contains('.') || host.parse::<IpAddr>().is_ok();
     let host = host.to_ascii_lowercase();
-    if literal { host } else { format!("{host}.{namespace}.svc.{domain}") }
+    if literal {
+        host
+    } else {
+        format!("{host}.{namespace}.svc.{domain}")
+    }
 }
 
 /// Whether a name begins with `*`.
@@ -35,12 +39,18 @@ pub fn subset_of(narrow: &str, wide: &str) -> bool {
 
 /// The more specific name first: exact before wildcard, then the longer, then by letters.
 pub fn by_specificity(a: &str, b: &str) -> Ordering {
-    is_wildcard(a).cmp(&is_wildcard(b)).then_with(|| b.len().cmp(&a.len())).then_with(|| a.cmp(b))
+    is_wildcard(a)
+        .cmp(&is_wildcard(b))
+        .then_with(|| b.len().cmp(&a.len()))
+        .then_with(|| a.cmp(b))
 }
 
 /// The most specific of `rules` that covers `host`. A wildcard `host` is covered by wildcards only.
 pub fn most_specific<'a>(host: &str, rules: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    rules.into_iter().filter(|rule| subset_of(host, rule)).min_by(|a, b| by_specificity(a, b))
+    rules
+        .into_iter()
+        .filter(|rule| subset_of(host, rule))
+        .min_by(|a, b| by_specificity(a, b))
 }
 
 /// `host` in lower case, without copying where it is so already.

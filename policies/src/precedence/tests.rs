@@ -21,7 +21,10 @@ fn meta(reference: &str, created: Option<i64>) -> Meta {
         annotations: BTreeMap::new(),
         created,
         generation: 1,
-        origin: Origin { file: Arc::from("test"), line: 1 },
+        origin: Origin {
+            file: Arc::from("test"),
+            line: 1,
+        },
     }
 }
 
@@ -82,7 +85,8 @@ fn the_most_specific_name_wins() {
 
 #[test]
 fn export_lists_say_how_an_object_reaches_a_namespace() {
-    let cases: [(&[&str], &[&str], &str, Option<Reach>); 9] = [
+    type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a str, Option<Reach>);
+    let cases: [Case<'_>; 9] = [
         (&[], &["*"], "dev", Some(Reach::Public)),
         (&[], &["."], "dev", None),
         (&[], &["."], "prod", Some(Reach::Private)),
@@ -94,7 +98,11 @@ fn export_lists_say_how_an_object_reaches_a_namespace() {
         (&["dev", "*"], &["."], "ops", Some(Reach::Public)),
     ];
     for (stated, default, client, expected) in cases {
-        assert_eq!(reach(&strings(stated), &strings(default), "prod", client), expected, "{stated:?} for {client}");
+        assert_eq!(
+            reach(&strings(stated), &strings(default), "prod", client),
+            expected,
+            "{stated:?} for {client}"
+        );
     }
 }
 
@@ -115,19 +123,39 @@ fn gateway_references_resolve_to_one_object() {
 #[test]
 fn age_is_a_total_order() {
     let mut all = [
-        ("b/x", Some(5)), ("a/x", None), ("a/y", None), ("b/w", Some(5)), ("a/z", Some(1)), ("b/x", None),
+        ("b/x", Some(5)),
+        ("a/x", None),
+        ("a/y", None),
+        ("b/w", Some(5)),
+        ("a/z", Some(1)),
+        ("b/x", None),
     ]
-    .map(|(reference, created)| Arc::new(Object { meta: meta(reference, created), spec: () }));
+    .map(|(reference, created)| {
+        Arc::new(Object {
+            meta: meta(reference, created),
+            spec: (),
+        })
+    });
     sort_by_age(&mut all);
-    let order: Vec<_> = all.iter().map(|o| format!("{}/{}", o.meta.namespace, o.meta.name)).collect();
+    let order: Vec<_> = all
+        .iter()
+        .map(|o| format!("{}/{}", o.meta.namespace, o.meta.name))
+        .collect();
     assert_eq!(order, ["a/x", "b/x", "a/y", "a/z", "b/w", "b/x"]);
 }
 
 #[test]
 fn virtual_services_are_tried_private_then_named_then_public() {
     let vs = |reference: &str, created: i64, export_to: &[&str], hosts: &[&str]| {
-        let spec = VirtualService { hosts: strings(hosts), export_to: strings(export_to), ..Default::default() };
-        Arc::new(Object { meta: meta(reference, Some(created)), spec })
+        let spec = VirtualService {
+            hosts: strings(hosts),
+            export_to: strings(export_to),
+            ..Default::default()
+        };
+        Arc::new(Object {
+            meta: meta(reference, Some(created)),
+            spec,
+        })
     };
     let all = [
         vs("a/public", 1, &[], &["h"]),
@@ -143,15 +171,24 @@ fn virtual_services_are_tried_private_then_named_then_public() {
 }
 
 fn rule(reference: &str, created: i64, host: &str, export_to: &[&str]) -> Arc<Object<DestinationRule>> {
-    let spec = DestinationRule { host: host.to_owned(), export_to: strings(export_to), ..Default::default() };
-    Arc::new(Object { meta: meta(reference, Some(created)), spec })
+    let spec = DestinationRule {
+        host: host.to_owned(),
+        export_to: strings(export_to),
+        ..Default::default()
+    };
+    Arc::new(Object {
+        meta: meta(reference, Some(created)),
+        spec,
+    })
 }
 
 fn found(rules: &[Arc<Object<DestinationRule>>], host: &str, service: &str, client: &str) -> String {
     let index = DestinationRules::new(rules, &MeshConfig::default());
     index
         .find(host, service, client, Some(&BTreeMap::new()))
-        .map_or("-".to_owned(), |r| format!("{}/{}", r.namespace, r.sources[0].meta.name))
+        .map_or("-".to_owned(), |r| {
+            format!("{}/{}", r.namespace, r.sources[0].meta.name)
+        })
 }
 
 #[test]
@@ -174,17 +211,29 @@ fn rules_are_looked_up_in_three_levels_that_never_mix() {
         assert_eq!(found(&rules, host, "prod", client), expected, "{client}");
     }
     assert_eq!(found(&rules[..1], host, "prod", "ops"), "-");
-    assert_eq!(found(&rules, "other.prod.svc.cluster.local", "prod", "ops"), "prod/wide");
+    assert_eq!(
+        found(&rules, "other.prod.svc.cluster.local", "prod", "ops"),
+        "prod/wide"
+    );
 }
 
 #[test]
 fn rules_of_one_host_merge_subsets_and_keep_the_first_policy() {
     let with = |reference: &str, created, subsets: &[&str], policy: Option<LbPolicy>| {
         let mut object = (*rule(reference, created, "shop", &[])).clone();
-        object.spec.subsets =
-            subsets.iter().map(|s| Subset { name: s.to_string(), labels: [("from".into(), reference.into())].into(), traffic_policy: None }).collect();
+        object.spec.subsets = subsets
+            .iter()
+            .map(|s| Subset {
+                name: s.to_string(),
+                labels: [("from".into(), reference.into())].into(),
+                traffic_policy: None,
+            })
+            .collect();
         object.spec.traffic_policy = policy.map(|policy| TrafficPolicy {
-            load_balancer: Some(LoadBalancer { policy, ..Default::default() }),
+            load_balancer: Some(LoadBalancer {
+                policy,
+                ..Default::default()
+            }),
             ..Default::default()
         });
         Arc::new(object)
@@ -196,9 +245,19 @@ fn rules_of_one_host_merge_subsets_and_keep_the_first_policy() {
     ];
     let index = DestinationRules::new(&rules, &MeshConfig::default());
     let merged = index.find("shop.prod.svc.cluster.local", "prod", "prod", None).unwrap();
-    let subsets: Vec<_> = merged.spec.subsets.iter().map(|s| format!("{} {}", s.name, s.labels["from"])).collect();
+    let subsets: Vec<_> = merged
+        .spec
+        .subsets
+        .iter()
+        .map(|s| format!("{} {}", s.name, s.labels["from"]))
+        .collect();
     assert_eq!(subsets, ["v1 prod/early", "v2 prod/early", "v3 prod/late"]);
-    let policy = merged.spec.traffic_policy.as_ref().and_then(|p| p.load_balancer.as_ref()).unwrap();
+    let policy = merged
+        .spec
+        .traffic_policy
+        .as_ref()
+        .and_then(|p| p.load_balancer.as_ref())
+        .unwrap();
     assert_eq!(policy.policy, LbPolicy::RoundRobin);
     assert_eq!(merged.sources.len(), 3);
 }
@@ -207,11 +266,16 @@ fn rules_of_one_host_merge_subsets_and_keep_the_first_policy() {
 fn a_rule_with_a_selector_beats_the_one_without_for_its_own_workloads_only() {
     let mut selected = (*rule("dev/selected", 9, "shop.prod.svc.cluster.local", &[])).clone();
     selected.spec.workload_selector = Some([("app".to_owned(), "web".to_owned())].into());
-    let rules = [Arc::new(selected), rule("dev/plain", 1, "shop.prod.svc.cluster.local", &[])];
+    let rules = [
+        Arc::new(selected),
+        rule("dev/plain", 1, "shop.prod.svc.cluster.local", &[]),
+    ];
     let index = DestinationRules::new(&rules, &MeshConfig::default());
     let web: BTreeMap<String, String> = [("app".to_owned(), "web".to_owned())].into();
     let find = |client, labels| {
-        index.find("shop.prod.svc.cluster.local", "prod", client, labels).map(|r| r.sources[0].meta.name.clone())
+        index
+            .find("shop.prod.svc.cluster.local", "prod", client, labels)
+            .map(|r| r.sources[0].meta.name.clone())
     };
     assert_eq!(find("dev", Some(&web)).as_deref(), Some("selected"));
     let bare = BTreeMap::new();
@@ -223,8 +287,14 @@ fn a_rule_with_a_selector_beats_the_one_without_for_its_own_workloads_only() {
 #[test]
 fn blocks_override_whole_and_ports_inherit_nothing() {
     let pool = |tcp: Option<u32>, pending: Option<u32>| ConnectionPool {
-        tcp: tcp.map(|n| TcpSettings { max_connections: Some(n), ..Default::default() }),
-        http: pending.map(|n| HttpSettings { http1_max_pending_requests: Some(n), ..Default::default() }),
+        tcp: tcp.map(|n| TcpSettings {
+            max_connections: Some(n),
+            ..Default::default()
+        }),
+        http: pending.map(|n| HttpSettings {
+            http1_max_pending_requests: Some(n),
+            ..Default::default()
+        }),
     };
     let rule = DestinationRule {
         traffic_policy: Some(TrafficPolicy {
@@ -233,7 +303,10 @@ fn blocks_override_whole_and_ports_inherit_nothing() {
             retry_budget: Some(RetryBudget::default()),
             port_level_settings: vec![PortTrafficPolicy {
                 port: 8080,
-                load_balancer: Some(LoadBalancer { policy: LbPolicy::Random, ..Default::default() }),
+                load_balancer: Some(LoadBalancer {
+                    policy: LbPolicy::Random,
+                    ..Default::default()
+                }),
                 ..Default::default()
             }],
             ..Default::default()
@@ -245,14 +318,20 @@ fn blocks_override_whole_and_ports_inherit_nothing() {
                     connection_pool: Some(pool(Some(5), None)),
                     port_level_settings: vec![PortTrafficPolicy {
                         port: 7070,
-                        outlier_detection: Some(OutlierDetection { interval: Some(std::time::Duration::from_secs(1)), ..Default::default() }),
+                        outlier_detection: Some(OutlierDetection {
+                            interval: Some(std::time::Duration::from_secs(1)),
+                            ..Default::default()
+                        }),
                         ..Default::default()
                     }],
                     ..Default::default()
                 }),
                 ..Default::default()
             },
-            Subset { name: "v1".to_owned(), ..Default::default() },
+            Subset {
+                name: "v1".to_owned(),
+                ..Default::default()
+            },
         ],
         ..Default::default()
     };
@@ -269,11 +348,26 @@ fn blocks_override_whole_and_ports_inherit_nothing() {
     assert!(v2.outlier_detection.is_some());
     let v2_port = effective_policy(Some(&rule), 7070, Some("v2"), &none);
     assert!(v2_port.connection_pool.is_none() && v2_port.retry_budget.is_some());
-    assert_eq!(v2_port.outlier_detection.and_then(|o| o.interval), Some(std::time::Duration::from_secs(1)));
+    assert_eq!(
+        v2_port.outlier_detection.and_then(|o| o.interval),
+        Some(std::time::Duration::from_secs(1))
+    );
     assert_eq!(effective_policy(Some(&rule), 9090, Some("v1"), &none), plain);
     // The mesh fills what nobody set.
-    let mesh = MeshTrafficPolicy { connection_pool: Some(pool(Some(7), None)), outlier_detection: None };
-    assert_eq!(effective_policy(None, 80, None, &mesh).connection_pool, Some(&pool(Some(7), None)));
-    assert_eq!(effective_policy(Some(&rule), 8080, None, &mesh).connection_pool, Some(&pool(Some(7), None)));
-    assert_eq!(effective_policy(Some(&rule), 9090, None, &mesh).connection_pool, plain.connection_pool);
+    let mesh = MeshTrafficPolicy {
+        connection_pool: Some(pool(Some(7), None)),
+        outlier_detection: None,
+    };
+    assert_eq!(
+        effective_policy(None, 80, None, &mesh).connection_pool,
+        Some(&pool(Some(7), None))
+    );
+    assert_eq!(
+        effective_policy(Some(&rule), 8080, None, &mesh).connection_pool,
+        Some(&pool(Some(7), None))
+    );
+    assert_eq!(
+        effective_policy(Some(&rule), 9090, None, &mesh).connection_pool,
+        plain.connection_pool
+    );
 }

@@ -17,7 +17,10 @@ pub fn visible_virtual_services(
         .iter()
         .filter(|object| !object.spec.hosts.is_empty())
         .filter_map(|object| {
-            Some((reach(&object.spec.export_to, mesh_default, &object.meta.namespace, client)?, object))
+            Some((
+                reach(&object.spec.export_to, mesh_default, &object.meta.namespace, client)?,
+                object,
+            ))
         })
         .collect();
     seen.sort_by(|(ra, a), (rb, b)| ra.cmp(rb).then_with(|| by_age(&a.meta, &b.meta)));

@@ -21,7 +21,9 @@ pub fn reach(export_to: &[String], mesh_default: &[String], own: &str, client: &
     if stated.iter().any(|e| e == "~") {
         return None;
     }
-    let named = stated.iter().any(|e| if e == "." { own == client } else { e == client });
+    let named = stated
+        .iter()
+        .any(|e| if e == "." { own == client } else { e == client });
     named.then_some(if own == client { Reach::Private } else { Reach::Named })
 }
 

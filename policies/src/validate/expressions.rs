@@ -15,7 +15,9 @@ pub const REGEX_REPEAT_MAX: u32 = 1000;
 
 /// Checks an expression.
 pub(crate) fn regex(pattern: &str) -> Check {
-    compile(pattern).map(drop).map_err(|(problem, fix)| Problem::new(problem, fix))
+    compile(pattern)
+        .map(drop)
+        .map_err(|(problem, fix)| Problem::new(problem, fix))
 }
 
 /// Compiles an expression the way the proxy does: bytes, no Unicode classes, size capped. The error says what is
@@ -23,7 +25,10 @@ pub(crate) fn regex(pattern: &str) -> Check {
 pub fn compile(pattern: &str) -> Result<Regex, (String, String)> {
     let length = pattern.chars().count();
     if length > REGEX_CHARS_MAX {
-        return Err((format!("has {length} characters"), format!("must have at most {REGEX_CHARS_MAX}")));
+        return Err((
+            format!("has {length} characters"),
+            format!("must have at most {REGEX_CHARS_MAX}"),
+        ));
     }
     same_in_both_engines(pattern).map_err(|(problem, fix)| (problem, fix.to_owned()))?;
     RegexBuilder::new(pattern)
@@ -39,8 +44,16 @@ pub fn compile(pattern: &str) -> Result<Regex, (String, String)> {
             // The first lines of a syntax error draw the expression; the last one says what is wrong.
             other => {
                 let text = other.to_string();
-                let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                (format!("`{pattern}` is no RE2 expression ({reason})"), "correct the expression".to_owned())
+                let reason = text
+                    .lines()
+                    .last()
+                    .unwrap_or_default()
+                    .trim_start_matches("error: ")
+                    .to_owned();
+                (
+                    format!("`{pattern}` is no RE2 expression ({reason})"),
+                    "correct the expression".to_owned(),
+                )
             }
         })
 }
@@ -55,16 +68,26 @@ fn same_in_both_engines(pattern: &str) -> Result<(), Difference> {
     while at < bytes.len() {
         let rest = &bytes[at..];
         match (rest, class_start) {
-            ([b'\\', b'Q', ..], _) => return refuse("`\\Q`, which weft does not take", "escape each character instead"),
+            ([b'\\', b'Q', ..], _) => {
+                return refuse("`\\Q`, which weft does not take", "escape each character instead");
+            }
             ([b'\\', b'C', ..], _) => return refuse("`\\C`, which weft does not take", "match bytes with `.` instead"),
             ([b'\\', b'u' | b'U' | b'<' | b'>', ..], _) => {
-                return refuse("an escape that RE2 does not know", "write `\\x{…}` for a character by number");
+                return refuse(
+                    "an escape that RE2 does not know",
+                    "write `\\x{…}` for a character by number",
+                );
             }
             ([b'\\', _, ..], _) => at += 1,
-            ([b'[', b':', ..], Some(_)) if pattern[at..].contains(":]") => at += pattern[at..].find(":]").unwrap_or(0) + 1,
+            ([b'[', b':', ..], Some(_)) if pattern[at..].contains(":]") => {
+                at += pattern[at..].find(":]").unwrap_or(0) + 1
+            }
             ([b'[', ..], Some(_)) => return refuse("`[` within brackets", "write `\\[`"),
             ([b'&', b'&', ..] | [b'-', b'-', ..] | [b'~', b'~', ..], Some(_)) => {
-                return refuse("a doubled `&`, `-` or `~` within brackets", "write it once, or escape it");
+                return refuse(
+                    "a doubled `&`, `-` or `~` within brackets",
+                    "write it once, or escape it",
+                );
             }
             ([b']', ..], Some(start)) if at > start => class_start = None,
             ([b'[', b'^', ..], None) => {
@@ -73,7 +96,10 @@ fn same_in_both_engines(pattern: &str) -> Result<(), Difference> {
             }
             ([b'[', ..], None) => class_start = Some(at + 1),
             ([b'(', b'?', flags @ ..], None) => {
-                let flags: &[u8] = flags.split(|b| matches!(b, b':' | b')' | b'<')).next().unwrap_or_default();
+                let flags: &[u8] = flags
+                    .split(|b| matches!(b, b':' | b')' | b'<'))
+                    .next()
+                    .unwrap_or_default();
                 if flags.iter().any(|f| matches!(f, b'x' | b'R' | b'u')) && !flags.starts_with(b"P") {
                     return refuse("a flag that RE2 does not know", "use only i, m, s and U");
                 }
@@ -81,7 +107,10 @@ fn same_in_both_engines(pattern: &str) -> Result<(), Difference> {
             ([b'{', count @ ..], None) => {
                 let count: &[u8] = count.split(|b| *b == b'}').next().unwrap_or_default();
                 let too_many = |n: &[u8]| {
-                    std::str::from_utf8(n).ok().and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n > u64::from(REGEX_REPEAT_MAX))
+                    std::str::from_utf8(n)
+                        .ok()
+                        .and_then(|n| n.parse::<u64>().ok())
+                        .is_some_and(|n| n > u64::from(REGEX_REPEAT_MAX))
                 };
                 if count.split(|b| *b == b',').any(too_many) {
                     return refuse("a repetition beyond 1000", "use smaller repetitions");
@@ -101,8 +130,20 @@ mod tests {
     #[test]
     fn expressions_that_both_engines_read_alike_are_taken() {
         for pattern in [
-            "^(.*?;)?(user=jason)(;.*)?$", ".*", "/v[0-9]+/.*", "a{2,5}", "[[:alpha:]]+", "[^]x]", "[]x]", "(?i)abc", "(?P<x>a)",
-            "\\d+\\.\\d+", "\\\\Q", "[a\\-z]", "é+", "",
+            "^(.*?;)?(user=jason)(;.*)?$",
+            ".*",
+            "/v[0-9]+/.*",
+            "a{2,5}",
+            "[[:alpha:]]+",
+            "[^]x]",
+            "[]x]",
+            "(?i)abc",
+            "(?P<x>a)",
+            "\\d+\\.\\d+",
+            "\\\\Q",
+            "[a\\-z]",
+            "é+",
+            "",
         ] {
             assert!(compile(pattern).is_ok(), "{pattern}: {:?}", compile(pattern).err());
         }

@@ -30,7 +30,10 @@ pub(crate) fn header_name(name: &str) -> Check {
         return Err(Problem::new("has an empty header name", "give a name"));
     }
     if !name.bytes().all(token) {
-        return Err(Problem::new(format!("`{name}` is no header name"), "use letters, digits and `-`"));
+        return Err(Problem::new(
+            format!("`{name}` is no header name"),
+            "use letters, digits and `-`",
+        ));
     }
     Ok(())
 }
@@ -41,9 +44,10 @@ pub(crate) fn settable_name(name: &str, side: HeaderSide) -> Check {
     match side {
         HeaderSide::Request if authority => Ok(()),
         HeaderSide::Response if authority => Err(Problem::new(format!("`{name}` is no response header"), "remove it")),
-        _ if name.starts_with(':') => {
-            Err(Problem::new(format!("`{name}` is a pseudo header"), "only `:authority` of a request can be changed"))
-        }
+        _ if name.starts_with(':') => Err(Problem::new(
+            format!("`{name}` is a pseudo header"),
+            "only `:authority` of a request can be changed",
+        )),
         _ => header_name(name),
     }
 }
@@ -51,20 +55,29 @@ pub(crate) fn settable_name(name: &str, side: HeaderSide) -> Check {
 /// A value: visible text, with `%COMMAND%` operators closed and a literal percent doubled.
 pub(crate) fn header_value(value: &str) -> Check {
     if value.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0) {
-        return Err(Problem::new("holds a line break or a NUL", "write the value on one line"));
+        return Err(Problem::new(
+            "holds a line break or a NUL",
+            "write the value on one line",
+        ));
     }
     operators(value).map(drop)
 }
 
 /// The first operator of a (valid) value that weft does not evaluate.
 pub(crate) fn operator_unknown(value: &str) -> Option<&str> {
-    operators(value).ok()?.into_iter().find(|name| !KNOWN_OPERATORS.contains(name))
+    operators(value)
+        .ok()?
+        .into_iter()
+        .find(|name| !KNOWN_OPERATORS.contains(name))
 }
 
 /// The names of the operators. Syntax: `%NAME%`, `%NAME(argument)%`, `%NAME(argument):length%`.
 fn operators(value: &str) -> Check<Vec<&str>> {
     let unbalanced = || {
-        Problem::new(format!("`{value}` holds a single `%`"), "write `%%` for a percent sign, or `%COMMAND%` for an operator")
+        Problem::new(
+            format!("`{value}` holds a single `%`"),
+            "write `%%` for a percent sign, or `%COMMAND%` for an operator",
+        )
     };
     let mut names = Vec::new();
     let mut rest = value;
@@ -74,7 +87,9 @@ fn operators(value: &str) -> Check<Vec<&str>> {
             rest = after;
             continue;
         }
-        let name_end = body.find(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')).ok_or_else(unbalanced)?;
+        let name_end = body
+            .find(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
+            .ok_or_else(unbalanced)?;
         let (name, mut tail) = body.split_at(name_end);
         if name.is_empty() {
             return Err(unbalanced());

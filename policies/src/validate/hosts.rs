@@ -30,11 +30,18 @@ pub(crate) fn fqdn(host: &str) -> Check {
             return named("has a part longer than 63 characters", "shorten it");
         }
         if !edge(bytes.first()) || !edge(bytes.last()) || !bytes.iter().copied().all(inner) {
-            return named("is no host name", "use letters, digits and `-`, in parts separated by dots");
+            return named(
+                "is no host name",
+                "use letters, digits and `-`, in parts separated by dots",
+            );
         }
     }
     // An all-numeric last part would be read as an address by others.
-    if labels.len() > 1 && labels.last().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit())) {
+    if labels.len() > 1
+        && labels
+            .last()
+            .is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()))
+    {
         return named("looks like an IP address", "name a host");
     }
     Ok(())
@@ -59,10 +66,16 @@ pub(crate) fn gateway_host(host: &str) -> Check {
     }
     match host.strip_prefix('*') {
         Some(suffix) if !suffix.starts_with('.') => {
-            return Err(Problem::new(format!("`{host}` is a partial wildcard"), "a wildcard is `*` or `*.suffix`"));
+            return Err(Problem::new(
+                format!("`{host}` is a partial wildcard"),
+                "a wildcard is `*` or `*.suffix`",
+            ));
         }
         None if !host.contains('.') && host != "localhost" => {
-            return Err(Problem::new(format!("`{host}` is a short name"), "write the full name, `*` or `*.suffix`"));
+            return Err(Problem::new(
+                format!("`{host}` is a short name"),
+                "write the full name, `*` or `*.suffix`",
+            ));
         }
         _ => {}
     }
@@ -72,7 +85,10 @@ pub(crate) fn gateway_host(host: &str) -> Check {
 /// A host that traffic is sent to.
 pub(crate) fn destination_host(host: &str) -> Check {
     if host == "*" || host.starts_with('*') {
-        return Err(Problem::new(format!("`{host}` is a wildcard"), "traffic needs one service: name it"));
+        return Err(Problem::new(
+            format!("`{host}` is a wildcard"),
+            "traffic needs one service: name it",
+        ));
     }
     fqdn(host)
 }
@@ -100,7 +116,11 @@ mod tests {
             ("10.0.0.0/8", false, false, false),
         ] {
             assert_eq!(destination_host(host).is_ok(), destination, "destination {host}");
-            assert_eq!(wildcard_host(host, true).is_ok(), virtual_service, "virtual service {host}");
+            assert_eq!(
+                wildcard_host(host, true).is_ok(),
+                virtual_service,
+                "virtual service {host}"
+            );
             assert_eq!(gateway_host(host).is_ok(), gateway, "gateway {host}");
         }
         assert!(fqdn(&format!("{}.com", "a".repeat(64))).is_err());

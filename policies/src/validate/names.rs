@@ -16,7 +16,10 @@ pub(crate) fn dns_label(name: &str) -> Check {
     if name.is_empty() {
         return Err(Problem::new("is empty", "give a name"));
     }
-    Err(Problem::new(format!("`{name}` is no name"), "use at most 63 letters, digits and `-`"))
+    Err(Problem::new(
+        format!("`{name}` is no name"),
+        "use at most 63 letters, digits and `-`",
+    ))
 }
 
 /// A label's key and value, as Kubernetes has them.
@@ -31,10 +34,16 @@ pub(crate) fn label_pair(key: &str, value: &str) -> Check {
     };
     let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
     if !word(name) {
-        return Err(Problem::new(format!("`{key}` is no label key"), "use `[prefix/]name` of letters, digits, `-`, `_` and `.`"));
+        return Err(Problem::new(
+            format!("`{key}` is no label key"),
+            "use `[prefix/]name` of letters, digits, `-`, `_` and `.`",
+        ));
     }
     if !value.is_empty() && !word(value) {
-        return Err(Problem::new(format!("`{value}` is no label value"), "use at most 63 letters, digits, `-`, `_` and `.`"));
+        return Err(Problem::new(
+            format!("`{value}` is no label value"),
+            "use at most 63 letters, digits, `-`, `_` and `.`",
+        ));
     }
     Ok(())
 }
@@ -43,7 +52,10 @@ pub(crate) fn label_pair(key: &str, value: &str) -> Check {
 pub(crate) fn selector(labels: &BTreeMap<String, String>) -> Check {
     for (key, value) in labels {
         if key.contains('*') || value.contains('*') {
-            return Err(Problem::new(format!("`{key}: {value}` holds a wildcard"), "a selector compares exactly"));
+            return Err(Problem::new(
+                format!("`{key}: {value}` holds a wildcard"),
+                "a selector compares exactly",
+            ));
         }
         label_pair(key, value)?;
     }
@@ -64,7 +76,10 @@ pub(crate) fn export_to(list: &[String], own: &str, hidden: bool) -> Check {
         // The own namespace by its name is the same as `.`.
         let canonical = if entry == own { "." } else { entry };
         if seen.contains(&canonical) {
-            return Err(Problem::new(format!("holds `{entry}` twice"), "name each namespace once"));
+            return Err(Problem::new(
+                format!("holds `{entry}` twice"),
+                "name each namespace once",
+            ));
         }
         seen.push(canonical);
     }
@@ -76,7 +91,12 @@ pub(crate) fn export_to(list: &[String], own: &str, hidden: bool) -> Check {
 
 /// A reference to a Gateway. `Ok(true)`: the legacy dotted form.
 pub(crate) fn gateway_reference(reference: &str) -> Check<bool> {
-    let bad = || Problem::new(format!("`{reference}` names no gateway"), "use `name`, `namespace/name` or `mesh`");
+    let bad = || {
+        Problem::new(
+            format!("`{reference}` names no gateway"),
+            "use `name`, `namespace/name` or `mesh`",
+        )
+    };
     if reference == MESH_GATEWAY {
         return Ok(false);
     }

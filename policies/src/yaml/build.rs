@@ -27,7 +27,10 @@ pub(super) struct Refused {
 
 /// Builds the first document of `text`, whose first line has number `first_line`. `None`: there is no content.
 pub(super) fn build(text: &str, first_line: u32) -> Result<Option<Node>, Refused> {
-    let mut builder = Builder { first_line, ..Builder::default() };
+    let mut builder = Builder {
+        first_line,
+        ..Builder::default()
+    };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| Refused {
@@ -59,7 +62,11 @@ struct Open {
 
 enum Items {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, key: Option<(String, u32)>, merge: Vec<Node> },
+    Map {
+        entries: Vec<Entry>,
+        key: Option<(String, u32)>,
+        merge: Vec<Node>,
+    },
 }
 
 impl Builder {
@@ -78,16 +85,26 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_deref());
                 // A key keeps its text, whatever it would mean as a value: `80:` and `on:` are names here.
-                if let Some(Open { items: Items::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
+                if let Some(Open {
+                    items: Items::Map { key: key @ None, .. },
+                    ..
+                }) = self.open.last_mut()
+                {
                     *key = Some((text.into_owned(), line));
                     return Ok(());
                 }
                 self.finish(Node { line, value }, anchor)
             }
             Event::SequenceStart(anchor, _) => self.start(line, anchor, Items::List(Vec::new())),
-            Event::MappingStart(anchor, _) => {
-                self.start(line, anchor, Items::Map { entries: Vec::new(), key: None, merge: Vec::new() })
-            }
+            Event::MappingStart(anchor, _) => self.start(
+                line,
+                anchor,
+                Items::Map {
+                    entries: Vec::new(),
+                    key: None,
+                    merge: Vec::new(),
+                },
+            ),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => self.alias(anchor, line),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
@@ -100,8 +117,18 @@ impl Builder {
         if self.open.len() >= DEPTH_MAX {
             return self.refuse(line, format!("is nested deeper than {DEPTH_MAX} levels"), "");
         }
-        if matches!(self.open.last(), Some(Open { items: Items::Map { key: None, .. }, .. })) {
-            return self.refuse(line, "has a list or mapping as a key".to_owned(), "keys must be plain text");
+        if matches!(
+            self.open.last(),
+            Some(Open {
+                items: Items::Map { key: None, .. },
+                ..
+            })
+        ) {
+            return self.refuse(
+                line,
+                "has a list or mapping as a key".to_owned(),
+                "keys must be plain text",
+            );
         }
         self.open.push(Open { line, anchor, items });
         Ok(())
@@ -125,7 +152,11 @@ impl Builder {
 
     fn alias(&mut self, anchor: usize, line: u32) -> Result<(), Refused> {
         let Some(node) = self.anchors.get(&anchor) else {
-            return self.refuse(line, "names an anchor that is not complete here".to_owned(), "define it first");
+            return self.refuse(
+                line,
+                "names an anchor that is not complete here".to_owned(),
+                "define it first",
+            );
         };
         self.aliased += size(node);
         if self.aliased > ALIASED_NODES_MAX {
@@ -143,7 +174,11 @@ impl Builder {
     fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Refused> {
         self.nodes += 1;
         if self.nodes > DOCUMENT_NODES_MAX {
-            return self.refuse(node.line, format!("has more than {DOCUMENT_NODES_MAX} values"), "split the document");
+            return self.refuse(
+                node.line,
+                format!("has more than {DOCUMENT_NODES_MAX} values"),
+                "split the document",
+            );
         }
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -175,7 +210,11 @@ impl Builder {
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
     let is_string = tag.is_some_and(|t| t.is_yaml_core_schema() && t.suffix == "str");
-    if style == ScalarStyle::Plain && !is_string { resolve(text) } else { Value::String(text.to_owned()) }
+    if style == ScalarStyle::Plain && !is_string {
+        resolve(text)
+    } else {
+        Value::String(text.to_owned())
+    }
 }
 
 /// YAML 1.1 merge: what the mapping says itself comes before what it merges.

@@ -34,7 +34,11 @@ pub struct Document {
 impl Document {
     /// Kind, namespace and name, as far as they are given.
     pub fn reference(&self) -> ObjectRef {
-        ObjectRef { kind: self.kind.clone(), namespace: self.namespace.clone(), name: self.name.clone() }
+        ObjectRef {
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
     }
 
     /// The part of `apiVersion` before `/`; empty for core kinds.
@@ -44,7 +48,9 @@ impl Document {
 
     /// The part of `apiVersion` after `/`.
     pub fn version(&self) -> &str {
-        self.api_version.split_once('/').map_or(self.api_version.as_str(), |(_, version)| version)
+        self.api_version
+            .split_once('/')
+            .map_or(self.api_version.as_str(), |(_, version)| version)
     }
 
     /// An object that did not come from text, such as one of an API server. `None`: it has no `kind`.
@@ -81,7 +87,14 @@ pub fn parse_at(file: &str, text: &str, first_line: u32) -> (Vec<Document>, Vec<
     let (mut documents, mut findings) = (Vec::new(), Vec::new());
     if text.len() > FILE_BYTES_MAX {
         let problem = format!("has {} bytes, more than {FILE_BYTES_MAX}", text.len());
-        findings.push(unreadable(&file, Refused { line: 0, problem, fix: "split the file" }));
+        findings.push(unreadable(
+            &file,
+            Refused {
+                line: 0,
+                problem,
+                fix: "split the file",
+            },
+        ));
         return (documents, findings);
     }
     for piece in split(text.strip_prefix('\u{feff}').unwrap_or(text)) {
@@ -92,8 +105,18 @@ pub fn parse_at(file: &str, text: &str, first_line: u32) -> (Vec<Document>, Vec<
         }
     }
     if documents.len() > DOCUMENTS_MAX {
-        let problem = format!("has {} objects, more than {DOCUMENTS_MAX}; the rest is left out", documents.len());
-        findings.push(unreadable(&file, Refused { line: 0, problem, fix: "split the file" }));
+        let problem = format!(
+            "has {} objects, more than {DOCUMENTS_MAX}; the rest is left out",
+            documents.len()
+        );
+        findings.push(unreadable(
+            &file,
+            Refused {
+                line: 0,
+                problem,
+                fix: "split the file",
+            },
+        ));
         documents.truncate(DOCUMENTS_MAX);
     }
     (documents, findings)
@@ -103,14 +126,25 @@ pub fn parse_at(file: &str, text: &str, first_line: u32) -> (Vec<Document>, Vec<
 ///
 /// # Errors
 /// When it is no YAML, or beyond a limit.
+#[expect(clippy::result_large_err, reason = "read once per file; the caller boxes it")]
 pub fn parse_value(file: &str, text: &str) -> Result<Node, Finding> {
     let file: Arc<str> = Arc::from(file);
     if text.len() > FILE_BYTES_MAX {
         let problem = format!("has {} bytes, more than {FILE_BYTES_MAX}", text.len());
-        return Err(unreadable(&file, Refused { line: 0, problem, fix: "split the file" }));
+        return Err(unreadable(
+            &file,
+            Refused {
+                line: 0,
+                problem,
+                fix: "split the file",
+            },
+        ));
     }
     match build(text.strip_prefix('\u{feff}').unwrap_or(text), 1) {
-        Ok(node) => Ok(node.unwrap_or(Node { line: 1, value: Value::Null })),
+        Ok(node) => Ok(node.unwrap_or(Node {
+            line: 1,
+            value: Value::Null,
+        })),
         Err(refused) => Err(unreadable(&file, refused)),
     }
 }
@@ -123,7 +157,10 @@ pub(crate) fn parse_node(
     object: &ObjectRef,
 ) -> Result<Option<Node>, Box<Finding>> {
     let node = build(text, first_line).map_err(|refused| {
-        Box::new(Finding { object: object.clone(), ..unreadable(&Arc::from(file), refused) })
+        Box::new(Finding {
+            object: object.clone(),
+            ..unreadable(&Arc::from(file), refused)
+        })
     })?;
     Ok(node.filter(|n| !matches!(n.value, Value::Null)))
 }
@@ -134,12 +171,27 @@ fn flatten(file: &Arc<str>, node: Node, documents: &mut Vec<Document>, findings:
         return;
     }
     let kind = node.get("kind").and_then(Node::as_str).unwrap_or_default().to_owned();
-    let item_kind = kind.strip_suffix("List").filter(|_| matches!(node.get("items"), Some(Node { value: Value::List(_), .. })));
+    let item_kind = kind.strip_suffix("List").filter(|_| {
+        matches!(
+            node.get("items"),
+            Some(Node {
+                value: Value::List(_),
+                ..
+            })
+        )
+    });
     let Some(item_kind) = item_kind else {
         let line = node.line;
         let Some(document) = document(file, node) else {
             let problem = "has no `kind`, so it is no Kubernetes object".to_owned();
-            findings.push(unreadable(file, Refused { line, problem, fix: "give `apiVersion` and `kind`" }));
+            findings.push(unreadable(
+                file,
+                Refused {
+                    line,
+                    problem,
+                    fix: "give `apiVersion` and `kind`",
+                },
+            ));
             return;
         };
         documents.push(document);
@@ -149,7 +201,14 @@ fn flatten(file: &Arc<str>, node: Node, documents: &mut Vec<Document>, findings:
     for mut item in list_items(node) {
         // Items of a typed list need not repeat what the list says.
         if !item_kind.is_empty() && item.get("kind").is_none() {
-            add(&mut item, "kind", Node { line: 0, value: Value::String(item_kind.to_owned()) });
+            add(
+                &mut item,
+                "kind",
+                Node {
+                    line: 0,
+                    value: Value::String(item_kind.to_owned()),
+                },
+            );
             if let (None, Some(version)) = (item.get("apiVersion"), &api_version) {
                 add(&mut item, "apiVersion", version.clone());
             }
@@ -171,7 +230,11 @@ fn list_items(node: Node) -> Vec<Node> {
 fn add(node: &mut Node, key: &str, value: Node) {
     let line = node.line;
     if let Value::Map(entries) = &mut node.value {
-        entries.push(Entry { key: key.to_owned(), line, node: value });
+        entries.push(Entry {
+            key: key.to_owned(),
+            line,
+            node: value,
+        });
     }
 }
 
@@ -183,7 +246,10 @@ fn document(file: &Arc<str>, node: Node) -> Option<Document> {
     }
     let metadata = node.get("metadata");
     Some(Document {
-        origin: Origin { file: Arc::clone(file), line: node.line },
+        origin: Origin {
+            file: Arc::clone(file),
+            line: node.line,
+        },
         api_version: text(node.get("apiVersion")),
         kind,
         name: text(metadata.and_then(|m| m.get("name"))),
@@ -197,7 +263,10 @@ fn unreadable(file: &Arc<str>, refused: Refused) -> Finding {
         severity: Severity::Error,
         code: codes::UNREADABLE,
         object: ObjectRef::default(),
-        origin: Origin { file: Arc::clone(file), line: refused.line },
+        origin: Origin {
+            file: Arc::clone(file),
+            line: refused.line,
+        },
         path: String::new(),
         problem: refused.problem,
         fix: refused.fix.to_owned(),

@@ -9,8 +9,8 @@ mod scalar;
 mod split;
 
 pub use build::{ALIASED_NODES_MAX, DEPTH_MAX, DOCUMENT_NODES_MAX, MAPPING_ENTRIES_MAX};
-pub use document::{DOCUMENTS_MAX, Document, FILE_BYTES_MAX, parse, parse_at, parse_bytes, parse_value};
 pub(crate) use document::parse_node;
+pub use document::{DOCUMENTS_MAX, Document, FILE_BYTES_MAX, parse, parse_at, parse_bytes, parse_value};
 pub use node::{Entry, Node, Value};
 
 #[cfg(test)]

@@ -76,9 +76,12 @@ impl Node {
             Value::Number(number) => Json::Number(number.clone()),
             Value::String(text) => Json::String(text.clone()),
             Value::List(items) => Json::Array(items.iter().map(Node::to_json).collect()),
-            Value::Map(entries) => {
-                Json::Object(entries.iter().map(|e| (e.key.clone(), e.node.to_json())).collect::<Map<_, _>>())
-            }
+            Value::Map(entries) => Json::Object(
+                entries
+                    .iter()
+                    .map(|e| (e.key.clone(), e.node.to_json()))
+                    .collect::<Map<_, _>>(),
+            ),
         }
     }
 
@@ -92,7 +95,11 @@ impl Node {
             Json::Array(items) => Value::List(items.iter().map(Self::from_json).collect()),
             Json::Object(map) => Value::Map(
                 map.iter()
-                    .map(|(key, value)| Entry { key: key.clone(), line: 0, node: Self::from_json(value) })
+                    .map(|(key, value)| Entry {
+                        key: key.clone(),
+                        line: 0,
+                        node: Self::from_json(value),
+                    })
                     .collect(),
             ),
         };

@@ -44,7 +44,11 @@ fn integer(text: &str) -> Option<Number> {
         return None;
     }
     let magnitude = u64::from_str_radix(digits, radix).ok()?;
-    if negative { 0i64.checked_sub_unsigned(magnitude).map(Number::from) } else { Some(Number::from(magnitude)) }
+    if negative {
+        0i64.checked_sub_unsigned(magnitude).map(Number::from)
+    } else {
+        Some(Number::from(magnitude))
+    }
 }
 
 fn float(text: &str) -> Option<Number> {
@@ -100,7 +104,11 @@ mod tests {
             ("*", json!("*")),
         ];
         for (text, expected) in cases {
-            let got = super::super::Node { line: 1, value: resolve(text) }.to_json();
+            let got = super::super::Node {
+                line: 1,
+                value: resolve(text),
+            }
+            .to_json();
             assert_eq!(got, expected, "{text:?}");
         }
     }

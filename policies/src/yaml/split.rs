@@ -31,12 +31,16 @@ pub(super) fn split(stream: &str) -> Vec<Piece<'_>> {
 }
 
 fn separates(line: &str, mark: &str) -> bool {
-    line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+    line.strip_prefix(mark)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
 fn push<'a>(pieces: &mut Vec<Piece<'a>>, text: &'a str, line: u32) {
     // Directives (`%YAML 1.2`) stand in front of a separator and say nothing that matters here.
-    let empty = text.lines().map(str::trim_start).all(|l| l.is_empty() || l.starts_with(['#', '%', '\u{feff}']));
+    let empty = text
+        .lines()
+        .map(str::trim_start)
+        .all(|l| l.is_empty() || l.starts_with(['#', '%', '\u{feff}']));
     if !empty {
         pieces.push(Piece { text, line });
     }

@@ -6,17 +6,24 @@ use super::*;
 
 fn names(text: &str) -> (Vec<String>, Vec<String>) {
     let (documents, findings) = parse("f.yaml", text);
-    let documents = documents.iter().map(|d| format!("{} {} @{}", d.kind, d.name, d.origin.line)).collect();
+    let documents = documents
+        .iter()
+        .map(|d| format!("{} {} @{}", d.kind, d.name, d.origin.line))
+        .collect();
     (documents, findings.iter().map(ToString::to_string).collect())
 }
 
 #[test]
 fn one_broken_document_costs_no_other() {
-    let text = "kind: A\nmetadata: {name: one}\n---\nkind: B\nmetadata: {name: [two\n---\nkind: C\nmetadata:\n  name: three\n";
+    let text =
+        "kind: A\nmetadata: {name: one}\n---\nkind: B\nmetadata: {name: [two\n---\nkind: C\nmetadata:\n  name: three\n";
     let (documents, findings) = names(text);
     assert_eq!(documents, ["A one @1", "C three @7"]);
     assert_eq!(findings.len(), 1, "{findings:?}");
-    assert!(findings[0].starts_with("error[WFT0016] document (f.yaml:"), "{findings:?}");
+    assert!(
+        findings[0].starts_with("error[WFT0016] document (f.yaml:"),
+        "{findings:?}"
+    );
 }
 
 #[test]
@@ -27,7 +34,10 @@ fn lists_are_as_good_as_their_items() {
 ]}"#;
     let (documents, findings) = parse("f.json", json);
     assert_eq!(findings, []);
-    let got: Vec<_> = documents.iter().map(|d| (&*d.kind, &*d.api_version, &*d.name, d.origin.line)).collect();
+    let got: Vec<_> = documents
+        .iter()
+        .map(|d| (&*d.kind, &*d.api_version, &*d.name, d.origin.line))
+        .collect();
     assert_eq!(got, [("Service", "", "a", 2), ("Service", "v1", "b", 3)]);
 }
 
@@ -48,13 +58,25 @@ fn every_limit_refuses_the_document_alone() {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
         laughs += &format!("b{level}: &a{level} [{aliases}]\n");
     }
-    let deep = format!("kind: A\na: {}{}\n", "[".repeat(DEPTH_MAX + 1), "]".repeat(DEPTH_MAX + 1));
-    let wide = format!("kind: A\n{}", (0..=MAPPING_ENTRIES_MAX).map(|n| format!("k{n}: 1\n")).collect::<String>());
+    let deep = format!(
+        "kind: A\na: {}{}\n",
+        "[".repeat(DEPTH_MAX + 1),
+        "]".repeat(DEPTH_MAX + 1)
+    );
+    let wide = format!(
+        "kind: A\n{}",
+        (0..=MAPPING_ENTRIES_MAX)
+            .map(|n| format!("k{n}: 1\n"))
+            .collect::<String>()
+    );
     let cases = [
         (laughs, "by aliases"),
         (deep, "nested deeper than 64 levels"),
         (wide, "more than 4096 keys"),
-        ("kind: A\na: 1\na: 2\n".to_owned(), "has the key `a` twice; keep one of them"),
+        (
+            "kind: A\na: 1\na: 2\n".to_owned(),
+            "has the key `a` twice; keep one of them",
+        ),
         ("kind: A\na: &x [*x]\n".to_owned(), ""),
         ("kind: A\n? [a]\n: 1\n".to_owned(), "keys must be plain text"),
         ("a: 1\n".to_owned(), "has no `kind`"),
@@ -65,7 +87,10 @@ fn every_limit_refuses_the_document_alone() {
         let (documents, findings) = names(&format!("{text}---\nkind: Good\nmetadata: {{name: good}}\n"));
         assert_eq!(documents.len(), 1, "{expected}: {documents:?}");
         assert!(documents[0].starts_with("Good good"), "{documents:?}");
-        assert!(findings.len() == 1 && findings[0].contains(expected), "{expected}: {findings:?}");
+        assert!(
+            findings.len() == 1 && findings[0].contains(expected),
+            "{expected}: {findings:?}"
+        );
     }
 }
 
@@ -73,7 +98,10 @@ fn every_limit_refuses_the_document_alone() {
 fn bytes_that_are_no_text_are_named_with_their_line() {
     let (documents, findings) = parse_bytes("f.yaml", b"kind: A\nname: \xff\n");
     assert!(documents.is_empty());
-    assert_eq!(findings[0].to_string(), "error[WFT0016] document (f.yaml:2): is not UTF-8 text; save the file as UTF-8");
+    assert_eq!(
+        findings[0].to_string(),
+        "error[WFT0016] document (f.yaml:2): is not UTF-8 text; save the file as UTF-8"
+    );
 }
 
 #[test]

@@ -46,7 +46,10 @@ impl LoadBalancer {
         let locality = fields.field("localityLbSetting");
         let zone = fields.field("zoneAwareLbSetting");
         if locality.is_some() && zone.is_some() {
-            field.error("has both `localityLbSetting` and `zoneAwareLbSetting`", "keep one of them");
+            field.error(
+                "has both `localityLbSetting` and `zoneAwareLbSetting`",
+                "keep one of them",
+            );
         }
         let balancer = Self {
             locality_lb_setting: locality.and_then(|f| LocalityLb::read(&f, ejects)),
@@ -85,15 +88,26 @@ fn read_warmup(fields: &mut Fields<'_>, policy: &LbPolicy) -> Option<Warmup> {
     let old = fields.old("warmupDurationSecs");
     let new = fields.field("warmup");
     let given = new.as_ref().or(old.as_ref())?.clone();
-    if matches!(policy, LbPolicy::Random | LbPolicy::Passthrough | LbPolicy::ConsistentHash(_)) {
-        given.warn(codes::NO_EFFECT, "has no effect with this algorithm", "use ROUND_ROBIN or LEAST_REQUEST");
+    if matches!(
+        policy,
+        LbPolicy::Random | LbPolicy::Passthrough | LbPolicy::ConsistentHash(_)
+    ) {
+        given.warn(
+            codes::NO_EFFECT,
+            "has no effect with this algorithm",
+            "use ROUND_ROBIN or LEAST_REQUEST",
+        );
     }
     if let Some(old) = &old {
         old.info(codes::OLD_FIELD, "is an old name", "write `warmup.duration`");
     }
     let Some(new) = new else {
         let duration = old?.duration(Span::Positive)?;
-        return Some(Warmup { duration, minimum_percent: None, aggression: None });
+        return Some(Warmup {
+            duration,
+            minimum_percent: None,
+            aggression: None,
+        });
     };
     let mut fields = new.fields()?;
     let duration = fields.required("duration", "give the time until a new endpoint has its full share");
@@ -107,14 +121,23 @@ fn read_warmup(fields: &mut Fields<'_>, policy: &LbPolicy) -> Option<Warmup> {
         Finite::new(number)
     });
     fields.finish();
-    Some(Warmup { duration: duration?, minimum_percent, aggression })
+    Some(Warmup {
+        duration: duration?,
+        minimum_percent,
+        aggression,
+    })
 }
 
 fn read_hash(field: &Field<'_>) -> Option<ConsistentHash> {
     let mut fields = field.fields()?;
     let mut keys = Vec::new();
     keys.extend(fields.filled("httpHeaderName").map(HashKey::Header));
-    keys.extend(fields.field("httpCookie").and_then(|f| HashCookie::read(&f)).map(HashKey::Cookie));
+    keys.extend(
+        fields
+            .field("httpCookie")
+            .and_then(|f| HashCookie::read(&f))
+            .map(HashKey::Cookie),
+    );
     keys.extend(fields.flag("useSourceIp").then_some(HashKey::SourceIp));
     keys.extend(fields.filled("httpQueryParameterName").map(HashKey::QueryParameter));
     let ring = fields.field("ringHash");
@@ -124,15 +147,25 @@ fn read_hash(field: &Field<'_>) -> Option<ConsistentHash> {
         field.error("has both `ringHash` and `maglev`", "keep one of them");
     }
     if let Some(old) = &old {
-        old.warn(codes::SCHEMA_WARNING, "is deprecated", "write `ringHash.minimumRingSize`");
+        old.warn(
+            codes::SCHEMA_WARNING,
+            "is deprecated",
+            "write `ringHash.minimumRingSize`",
+        );
         if ring.is_some() || maglev.is_some() {
             old.error("stands beside `ringHash` or `maglev`", "remove it");
         }
     }
     let algorithm = if let Some(maglev) = maglev {
-        HashAlgorithm::Maglev { table_size: read_table_size(&maglev) }
+        HashAlgorithm::Maglev {
+            table_size: read_table_size(&maglev),
+        }
     } else {
-        let size = |f: Field<'_>| f.integer(0..=RING_SIZE_MAX as i64).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+        let size = |f: Field<'_>| {
+            f.integer(0..=RING_SIZE_MAX as i64)
+                .and_then(|n| u64::try_from(n).ok())
+                .filter(|n| *n > 0)
+        };
         let minimum_ring_size = match ring {
             Some(ring) => ring.fields().and_then(|mut fields| {
                 let least = fields.field("minimumRingSize").and_then(size);
@@ -146,9 +179,19 @@ fn read_hash(field: &Field<'_>) -> Option<ConsistentHash> {
     fields.finish();
     if keys.len() != 1 {
         let fix = "give exactly one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName";
-        field.error(if keys.is_empty() { "names no key" } else { "names several keys" }, fix);
+        field.error(
+            if keys.is_empty() {
+                "names no key"
+            } else {
+                "names several keys"
+            },
+            fix,
+        );
     }
-    Some(ConsistentHash { key: keys.into_iter().next()?, algorithm })
+    Some(ConsistentHash {
+        key: keys.into_iter().next()?,
+        algorithm,
+    })
 }
 
 fn read_table_size(field: &Field<'_>) -> Option<u64> {
@@ -164,7 +207,7 @@ fn read_table_size(field: &Field<'_>) -> Option<u64> {
 }
 
 fn is_prime(number: u64) -> bool {
-    number > 1 && (2..).take_while(|d| d * d <= number).all(|d| number % d != 0)
+    number > 1 && (2..).take_while(|d| d * d <= number).all(|d| !number.is_multiple_of(d))
 }
 
 impl HashCookie {
@@ -217,11 +260,18 @@ impl LocalityLb {
             field.error("has both `distribute` and a failover", "keep one of them");
         }
         if fails_over && !ejects {
-            field.warn(codes::SCHEMA_WARNING, "has a failover without outlierDetection, so it never happens", "add `outlierDetection`");
+            field.warn(
+                codes::SCHEMA_WARNING,
+                "has a failover without outlierDetection, so it never happens",
+                "add `outlierDetection`",
+            );
         }
         check_topology(field, &setting.failover_priority, !setting.failover.is_empty());
         for (i, one) in setting.distribute.iter().enumerate() {
-            if setting.distribute[..i].iter().any(|other| locality_covers(&one.from, &other.from) || locality_covers(&other.from, &one.from)) {
+            if setting.distribute[..i]
+                .iter()
+                .any(|other| locality_covers(&one.from, &other.from) || locality_covers(&other.from, &one.from))
+            {
                 field.error(format!("has two entries for `{}`", one.from), "make them disjoint");
             }
         }
@@ -232,7 +282,10 @@ impl LocalityLb {
 fn check_topology(field: &Field<'_>, priority: &[String], refused: bool) {
     let topology = [crate::labels::REGION, crate::labels::ZONE, crate::labels::SUBZONE];
     if refused && priority.iter().any(|label| topology.contains(&label.as_str())) {
-        field.error("ranks by region, zone or subzone beside a failover by region", "remove those labels from failoverPriority");
+        field.error(
+            "ranks by region, zone or subzone beside a failover by region",
+            "remove those labels from failoverPriority",
+        );
     }
 }
 
@@ -248,8 +301,14 @@ impl LocalityDistribute {
         if let Some(shares) = fields.required("to", "give shares by locality") {
             for (locality, share) in shares.entries() {
                 check_locality(&share, locality);
-                if to.keys().any(|other: &String| locality_covers(other, locality) || locality_covers(locality, other)) {
-                    share.error(format!("`{locality}` overlaps with another entry"), "make them disjoint");
+                if to
+                    .keys()
+                    .any(|other: &String| locality_covers(other, locality) || locality_covers(locality, other))
+                {
+                    share.error(
+                        format!("`{locality}` overlaps with another entry"),
+                        "make them disjoint",
+                    );
                 }
                 to.extend(share.u32(1..=100).map(|n| (locality.to_owned(), n)));
             }
@@ -259,7 +318,10 @@ impl LocalityDistribute {
             }
         }
         fields.finish();
-        Some(Self { from: from.unwrap_or_default(), to })
+        Some(Self {
+            from: from.unwrap_or_default(),
+            to,
+        })
     }
 }
 
@@ -269,7 +331,10 @@ fn check_locality(field: &Field<'_>, text: &str) {
     let star = parts.iter().position(|p| p.contains('*'));
     let star_is_last = star.is_none_or(|at| at + 1 == parts.len() && parts[at] == "*");
     if parts.len() > 3 || parts.iter().any(|p| p.is_empty()) || !star_is_last {
-        field.error(format!("`{text}` is no locality"), "write `region/zone/subzone`, with `*` only at the end");
+        field.error(
+            format!("`{text}` is no locality"),
+            "write `region/zone/subzone`, with `*` only at the end",
+        );
     }
 }
 
@@ -310,7 +375,11 @@ impl ZoneAwareLb {
         };
         fields.finish();
         check_topology(field, &zone.failover_priority, true);
-        field.warn(codes::NO_EFFECT, "is treated as plain locality failover", "use `localityLbSetting`");
+        field.warn(
+            codes::NO_EFFECT,
+            "is treated as plain locality failover",
+            "use `localityLbSetting`",
+        );
         Some(zone)
     }
 }

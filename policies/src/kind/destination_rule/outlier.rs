@@ -36,14 +36,20 @@ impl OutlierDetection {
             consecutive_local_origin_failures: fields.count("consecutiveLocalOriginFailures"),
             consecutive_gateway_errors: fields.count("consecutiveGatewayErrors"),
             consecutive_5xx_errors: fields.count("consecutive5xxErrors"),
-            http_error_codes: fields.list("outlierDetectionHttpErrorCodes", |f| u16::try_from(f.u32(100..=599)?).ok()),
+            http_error_codes: fields.list("outlierDetectionHttpErrorCodes", |f| {
+                u16::try_from(f.u32(100..=599)?).ok()
+            }),
             ..Self::read_times(&mut fields)
         };
         let mut errors = fields.old("consecutiveErrors");
         if let Some(old) = fields.old("http")
             && let Some(mut inner) = old.fields()
         {
-            old.warn(codes::OLD_FIELD, "is a level of old Istio; its fields are taken one level up", "move them up");
+            old.warn(
+                codes::OLD_FIELD,
+                "is a level of old Istio; its fields are taken one level up",
+                "move them up",
+            );
             errors = errors.or(inner.old("consecutiveErrors"));
             let times = Self::read_times(&mut inner);
             outlier.interval = outlier.interval.or(times.interval);
@@ -54,8 +60,13 @@ impl OutlierDetection {
         if let Some(errors) = errors {
             outlier.translate_errors(&errors);
         }
-        if outlier.consecutive_local_origin_failures.is_some_and(|n| n > 0) && !outlier.split_external_local_origin_errors {
-            field.error("counts local failures without telling them apart", "set `splitExternalLocalOriginErrors: true`");
+        if outlier.consecutive_local_origin_failures.is_some_and(|n| n > 0)
+            && !outlier.split_external_local_origin_errors
+        {
+            field.error(
+                "counts local failures without telling them apart",
+                "set `splitExternalLocalOriginErrors: true`",
+            );
         }
         fields.finish();
         Some(outlier)
@@ -65,8 +76,14 @@ impl OutlierDetection {
         Self {
             interval: fields.duration("interval", Span::Positive),
             base_ejection_time: fields.duration("baseEjectionTime", Span::Positive),
-            max_ejection_percent: fields.field("maxEjectionPercent").and_then(|f| f.u32(0..=100)).filter(|n| *n > 0),
-            min_health_percent: fields.field("minHealthPercent").and_then(|f| f.u32(0..=100)).filter(|n| *n > 0),
+            max_ejection_percent: fields
+                .field("maxEjectionPercent")
+                .and_then(|f| f.u32(0..=100))
+                .filter(|n| *n > 0),
+            min_health_percent: fields
+                .field("minHealthPercent")
+                .and_then(|f| f.u32(0..=100))
+                .filter(|n| *n > 0),
             ..Self::default()
         }
     }
@@ -79,7 +96,9 @@ impl OutlierDetection {
         if self.consecutive_gateway_errors.is_none() && self.consecutive_5xx_errors.is_none() {
             self.consecutive_gateway_errors = Some(errors);
             self.consecutive_5xx_errors = Some(0);
-            let problem = format!("is a field of old Istio, taken as `consecutiveGatewayErrors: {errors}` and `consecutive5xxErrors: 0`");
+            let problem = format!(
+                "is a field of old Istio, taken as `consecutiveGatewayErrors: {errors}` and `consecutive5xxErrors: 0`"
+            );
             field.warn(codes::CONSECUTIVE_ERRORS, problem, "write those");
         } else {
             let problem = "is a field of old Istio and ignored beside its successors";

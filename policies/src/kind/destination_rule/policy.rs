@@ -109,7 +109,11 @@ impl TrafficPolicy {
         if policy.tunnel.is_some() && policy.proxy_protocol.is_some() {
             field.error("has both `tunnel` and `proxyProtocol`", "keep one of them");
         }
-        if BLOCKS.iter().chain(&["portLevelSettings", "tunnel", "proxyProtocol", "retryBudget"]).all(|b| !fields.has(b)) {
+        if BLOCKS
+            .iter()
+            .chain(&["portLevelSettings", "tunnel", "proxyProtocol", "retryBudget"])
+            .all(|b| !fields.has(b))
+        {
             field.error("is empty", "give at least one block, or remove it");
         }
         fields.finish();
@@ -129,9 +133,13 @@ struct Blocks {
 
 impl Blocks {
     fn read(fields: &mut Fields<'_>) -> Self {
-        let outlier_detection = fields.field("outlierDetection").and_then(|f| OutlierDetection::read(&f));
+        let outlier_detection = fields
+            .field("outlierDetection")
+            .and_then(|f| OutlierDetection::read(&f));
         Self {
-            load_balancer: fields.field("loadBalancer").and_then(|f| LoadBalancer::read(&f, outlier_detection.is_some())),
+            load_balancer: fields
+                .field("loadBalancer")
+                .and_then(|f| LoadBalancer::read(&f, outlier_detection.is_some())),
             connection_pool: fields.field("connectionPool").and_then(|f| ConnectionPool::read(&f)),
             outlier_detection,
             tls: fields.field("tls").and_then(|f| ClientTls::read(&f)),
@@ -144,13 +152,18 @@ fn read_ports(fields: &mut Fields<'_>) -> Vec<PortTrafficPolicy> {
         let mut fields = field.fields()?;
         let port = fields.required("port", "give `port.number`").and_then(|f| {
             let mut fields = f.fields()?;
-            let number = fields.required("number", "give the Service's port").and_then(|f| f.u32(1..=65_535));
+            let number = fields
+                .required("number", "give the Service's port")
+                .and_then(|f| f.u32(1..=65_535));
             fields.finish();
             number
         });
         let blocks = Blocks::read(&mut fields);
         if BLOCKS.iter().all(|b| !fields.has(b)) {
-            field.error("sets nothing for the port", format!("give one of {}", BLOCKS.join(", ")));
+            field.error(
+                "sets nothing for the port",
+                format!("give one of {}", BLOCKS.join(", ")),
+            );
         }
         fields.finish();
         Some(PortTrafficPolicy {
@@ -168,16 +181,24 @@ impl Tunnel {
         let mut fields = field.fields()?;
         let words = [("CONNECT", TunnelProtocol::Connect), ("POST", TunnelProtocol::Post)];
         let protocol = fields.word("protocol", &words).unwrap_or_default();
-        let target_host = fields.required("targetHost", "name the host behind the tunnel").and_then(|f| {
-            let host = f.text()?;
-            if validate::ip(host).is_err() {
-                f.check(validate::fqdn(host))?;
-            }
-            Some(host.to_owned())
-        });
-        let target_port = fields.required("targetPort", "give the port behind the tunnel").and_then(|f| f.u32(1..=65_535));
+        let target_host = fields
+            .required("targetHost", "name the host behind the tunnel")
+            .and_then(|f| {
+                let host = f.text()?;
+                if validate::ip(host).is_err() {
+                    f.check(validate::fqdn(host))?;
+                }
+                Some(host.to_owned())
+            });
+        let target_port = fields
+            .required("targetPort", "give the port behind the tunnel")
+            .and_then(|f| f.u32(1..=65_535));
         fields.finish();
-        Some(Self { protocol, target_host: target_host?, target_port: target_port? })
+        Some(Self {
+            protocol,
+            target_host: target_host?,
+            target_port: target_port?,
+        })
     }
 }
 
@@ -187,7 +208,9 @@ impl RetryBudget {
         let budget = Self {
             percent: fields.percent("percent"),
             min_retry_concurrency: fields.limit("minRetryConcurrency"),
-            budget_interval: fields.duration("budgetInterval", Span::ZeroOrPositive).filter(|d| !d.is_zero()),
+            budget_interval: fields
+                .duration("budgetInterval", Span::ZeroOrPositive)
+                .filter(|d| !d.is_zero()),
         };
         fields.finish();
         Some(budget)

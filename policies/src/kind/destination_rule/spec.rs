@@ -34,10 +34,12 @@ pub struct Subset {
 
 impl DestinationRule {
     pub(crate) fn read(fields: &mut Fields<'_>, own: &str) -> Self {
-        let host = fields.required("host", "name the service that the rule shapes").and_then(|f| {
-            let host = f.text()?;
-            f.check(validate::wildcard_host(host, false)).map(|()| host.to_owned())
-        });
+        let host = fields
+            .required("host", "name the service that the rule shapes")
+            .and_then(|f| {
+                let host = f.text()?;
+                f.check(validate::wildcard_host(host, false)).map(|()| host.to_owned())
+            });
         let subsets_field = fields.field("subsets");
         let subsets = subsets_field.as_ref().map(|f| read_subsets(f)).unwrap_or_default();
         let export = fields.field("exportTo");
@@ -46,7 +48,10 @@ impl DestinationRule {
         if let Some(export) = export.filter(|_| workload_selector.is_some())
             && export_to.iter().any(|e| e != "." && e != own)
         {
-            export.error("reaches beyond the own namespace, with a workloadSelector", "use `.` or remove one of them");
+            export.error(
+                "reaches beyond the own namespace, with a workloadSelector",
+                "use `.` or remove one of them",
+            );
         }
         Self {
             host: host.unwrap_or_default(),
@@ -66,14 +71,21 @@ fn read_subsets(field: &Field<'_>) -> Vec<Subset> {
             let name = f.text()?;
             f.check(validate::dns_label(name))?;
             if !names.insert(name.to_owned()) {
-                f.error(format!("`{name}` is the name of another subset"), "give each subset its own name");
+                f.error(
+                    format!("`{name}` is the name of another subset"),
+                    "give each subset its own name",
+                );
             }
             Some(name.to_owned())
         });
         let labels = fields.labels("labels");
         let traffic_policy = fields.field("trafficPolicy").and_then(|f| TrafficPolicy::read(&f));
         fields.finish();
-        Some(Subset { name: name.unwrap_or_default(), labels, traffic_policy })
+        Some(Subset {
+            name: name.unwrap_or_default(),
+            labels,
+            traffic_policy,
+        })
     };
     field.items().iter().filter_map(read).collect()
 }

@@ -90,7 +90,10 @@ impl ClientTls {
         }
         let complete = self.client_certificate.is_some() && self.private_key.is_some();
         if self.mode == ClientTlsMode::Mutual && !complete && self.credential_name.is_none() {
-            field.error("has mode MUTUAL without a client certificate", "give clientCertificate with privateKey, or credentialName");
+            field.error(
+                "has mode MUTUAL without a client certificate",
+                "give clientCertificate with privateKey, or credentialName",
+            );
         }
     }
 }

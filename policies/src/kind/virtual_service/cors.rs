@@ -38,7 +38,9 @@ pub enum UnmatchedPreflights {
     Ignore,
 }
 
-const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
+const METHODS: [&str; 10] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*",
+];
 
 impl CorsPolicy {
     pub(super) fn read(field: &Field<'_>) -> Option<Self> {
@@ -49,7 +51,11 @@ impl CorsPolicy {
             // Istio: the new list hides the old one completely.
             if allow_origins.is_empty() {
                 let read = |origin: String| {
-                    if origin == "*" { StringMatch::Regex(".*".to_owned()) } else { StringMatch::Exact(origin) }
+                    if origin == "*" {
+                        StringMatch::Regex(".*".to_owned())
+                    } else {
+                        StringMatch::Exact(origin)
+                    }
                 };
                 allow_origins = old.strings().into_iter().map(read).collect();
             }
@@ -57,7 +63,10 @@ impl CorsPolicy {
         let allow_methods = fields.list("allowMethods", |f| {
             let method = f.text()?;
             if !METHODS.contains(&method) {
-                f.error(format!("is `{method}`"), format!("must be one of {}", METHODS.join(", ")));
+                f.error(
+                    format!("is `{method}`"),
+                    format!("must be one of {}", METHODS.join(", ")),
+                );
             }
             Some(method.to_owned())
         });
@@ -69,11 +78,14 @@ impl CorsPolicy {
             max_age: fields.duration("maxAge", Span::Seconds),
             allow_credentials: fields.bool("allowCredentials"),
             unmatched_preflights: fields
-                .word("unmatchedPreflights", &[
-                    ("UNSPECIFIED", UnmatchedPreflights::Unspecified),
-                    ("FORWARD", UnmatchedPreflights::Forward),
-                    ("IGNORE", UnmatchedPreflights::Ignore),
-                ])
+                .word(
+                    "unmatchedPreflights",
+                    &[
+                        ("UNSPECIFIED", UnmatchedPreflights::Unspecified),
+                        ("FORWARD", UnmatchedPreflights::Forward),
+                        ("IGNORE", UnmatchedPreflights::Ignore),
+                    ],
+                )
                 .unwrap_or_default(),
         };
         fields.finish();

@@ -143,10 +143,16 @@ impl Fault {
         let mut fields = field.fields()?;
         let (delay, abort) = (fields.field("delay"), fields.field("abort"));
         if delay.is_none() && abort.is_none() {
-            field.error("has neither `delay` nor `abort`", "give one of them, or remove the block");
+            field.error(
+                "has neither `delay` nor `abort`",
+                "give one of them, or remove the block",
+            );
         }
         fields.finish();
-        Some(Self { delay: delay.and_then(|f| Delay::read(&f)), abort: abort.and_then(|f| Abort::read(&f)) })
+        Some(Self {
+            delay: delay.and_then(|f| Delay::read(&f)),
+            abort: abort.and_then(|f| Abort::read(&f)),
+        })
     }
 }
 
@@ -164,7 +170,10 @@ impl Delay {
         let fixed = fields.required("fixedDelay", "give the length of the delay");
         let fixed_delay = fixed.and_then(|f| f.duration(Span::Positive));
         fields.finish();
-        Some(Self { fixed_delay: fixed_delay?, percentage: percentage.or(percent).unwrap_or(Percent::ZERO) })
+        Some(Self {
+            fixed_delay: fixed_delay?,
+            percentage: percentage.or(percent).unwrap_or(Percent::ZERO),
+        })
     }
 }
 
@@ -177,13 +186,21 @@ impl Abort {
         let http = fields.field("httpStatus");
         let grpc = fields.field("grpcStatus");
         let percent = fields.old("percent").and_then(|f| {
-            f.warn(codes::OLD_FIELD, "is a field of old Istio, taken as `percentage.value`", "write `percentage.value`");
+            f.warn(
+                codes::OLD_FIELD,
+                "is a field of old Istio, taken as `percentage.value`",
+                "write `percentage.value`",
+            );
             whole_percent(&f)
         });
         let percentage = fields.field("percentage").and_then(|f| percentage(&f, true));
         fields.finish();
         if percent.or(percentage).is_none() {
-            field.warn(codes::IDLE_FAULT, "has no `percentage`, so it never happens", "give `percentage.value`");
+            field.warn(
+                codes::IDLE_FAULT,
+                "has no `percentage`, so it never happens",
+                "give `percentage.value`",
+            );
         }
         let error = match (http, grpc) {
             (Some(_), Some(_)) => {
@@ -193,11 +210,18 @@ impl Abort {
             (Some(http), None) => AbortError::Http(u16::try_from(http.u32(200..=600)?).ok()?),
             (None, Some(grpc)) => AbortError::Grpc(read_grpc(&grpc)?),
             (None, None) => {
-                field.warn(codes::SCHEMA_WARNING, "says no status, so it is ignored", "give `httpStatus` or `grpcStatus`");
+                field.warn(
+                    codes::SCHEMA_WARNING,
+                    "says no status, so it is ignored",
+                    "give `httpStatus` or `grpcStatus`",
+                );
                 return None;
             }
         };
-        Some(Self { error, percentage: percentage.or(percent).unwrap_or(Percent::ZERO) })
+        Some(Self {
+            error,
+            percentage: percentage.or(percent).unwrap_or(Percent::ZERO),
+        })
     }
 }
 
@@ -206,7 +230,9 @@ fn read_grpc(field: &Field<'_>) -> Option<GrpcCode> {
     let code = GrpcCode::parse(name);
     if code.is_none() {
         let near = nearest(name, GrpcCode::ALL.map(GrpcCode::as_str));
-        let fix = near.map_or("use a name such as UNAVAILABLE".to_owned(), |n| format!("did you mean `{n}`?"));
+        let fix = near.map_or("use a name such as UNAVAILABLE".to_owned(), |n| {
+            format!("did you mean `{n}`?")
+        });
         field.error(format!("is `{name}`"), fix);
     }
     code

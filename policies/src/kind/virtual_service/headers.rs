@@ -44,9 +44,15 @@ impl Headers {
     pub(super) fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
         let mut side = |name, side| {
-            fields.field(name).and_then(|f| HeaderOperations::read(&f, side)).unwrap_or_default()
+            fields
+                .field(name)
+                .and_then(|f| HeaderOperations::read(&f, side))
+                .unwrap_or_default()
         };
-        let headers = Self { request: side("request", HeaderSide::Request), response: side("response", HeaderSide::Response) };
+        let headers = Self {
+            request: side("request", HeaderSide::Request),
+            response: side("response", HeaderSide::Response),
+        };
         fields.finish();
         Some(headers)
     }
@@ -89,12 +95,18 @@ impl Headers {
     /// How often the request's authority is set.
     pub(super) fn authorities(&self) -> usize {
         let names = self.request.set.keys().chain(self.request.add.keys());
-        names.filter(|n| n.eq_ignore_ascii_case("host") || n.eq_ignore_ascii_case(":authority")).count()
+        names
+            .filter(|n| n.eq_ignore_ascii_case("host") || n.eq_ignore_ascii_case(":authority"))
+            .count()
     }
 }
 
 fn translated(field: &Field<'_>, new: &str) {
-    field.warn(codes::OLD_FIELD, format!("is a field of old Istio, taken as `{new}`"), format!("write `{new}`"));
+    field.warn(
+        codes::OLD_FIELD,
+        format!("is a field of old Istio, taken as `{new}`"),
+        format!("write `{new}`"),
+    );
 }
 
 impl HeaderOperations {

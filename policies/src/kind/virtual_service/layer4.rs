@@ -64,7 +64,7 @@ impl TlsRoute {
     pub(super) fn read(field: &Field<'_>, hosts: &[String]) -> Option<Self> {
         let mut fields = field.fields()?;
         let matches = fields.list("match", |f| TlsMatch::read(f, hosts));
-        if matches.is_empty() && !fields.has("match") {
+        if fields.lacks("match") {
             fields.missing("match", "give `sniHosts`: TLS is routed by name");
         }
         let route = destinations(&mut fields);
@@ -94,17 +94,24 @@ impl TlsMatch {
         let sni_hosts = fields.list("sniHosts", |f| {
             let sni = f.text()?;
             if sni.parse::<std::net::IpAddr>().is_ok() {
-                f.warn(codes::SCHEMA_WARNING, format!("`{sni}` is an address, which no client sends as SNI"), "name a host");
+                f.warn(
+                    codes::SCHEMA_WARNING,
+                    format!("`{sni}` is an address, which no client sends as SNI"),
+                    "name a host",
+                );
             } else {
                 f.check(validate::wildcard_host(sni, false))?;
             }
             let sni = sni.to_ascii_lowercase();
             if !hosts.iter().any(|host| subset_of(&sni, &host.to_ascii_lowercase())) {
-                f.error(format!("`{sni}` is covered by no host of the VirtualService"), "add it to `spec.hosts`");
+                f.error(
+                    format!("`{sni}` is covered by no host of the VirtualService"),
+                    "add it to `spec.hosts`",
+                );
             }
             Some(sni)
         });
-        if sni_hosts.is_empty() && !fields.has("sniHosts") {
+        if fields.lacks("sniHosts") {
             fields.missing("sniHosts", "name the hosts in the handshake");
         }
         let connection = L4Match::read(&mut fields);
@@ -134,12 +141,17 @@ impl L4Match {
 fn destinations(fields: &mut Fields<'_>) -> Vec<RouteDestination> {
     let route = fields.list("route", |f| {
         let mut fields = f.fields()?;
-        let destination = fields.required("destination", "name a service").and_then(|f| Destination::read(&f));
+        let destination = fields
+            .required("destination", "name a service")
+            .and_then(|f| Destination::read(&f));
         let weight = fields.count("weight").unwrap_or_default();
         fields.finish();
-        Some(RouteDestination { destination: destination?, weight })
+        Some(RouteDestination {
+            destination: destination?,
+            weight,
+        })
     });
-    if route.is_empty() && !fields.has("route") {
+    if fields.lacks("route") {
         fields.missing("route", "give at least one destination");
     }
     super::route_read::check_weights(&fields.at, route.iter().map(|d| d.weight));

@@ -46,7 +46,11 @@ const CLAIMS: &str = "@request.auth.claims";
 impl HttpMatch {
     pub(super) fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
-        let mut condition = |name| fields.field(name).and_then(|f| StringMatch::read(&f, MatchPlace::Other));
+        let mut condition = |name| {
+            fields
+                .field(name)
+                .and_then(|f| StringMatch::read(&f, MatchPlace::Other))
+        };
         let (scheme, method, authority) = (condition("scheme"), condition("method"), condition("authority"));
         let found = Self {
             name: fields.filled("name"),
@@ -70,7 +74,10 @@ impl HttpMatch {
 
     /// Whether the claims of a token are looked at.
     pub fn has_claims(&self) -> bool {
-        self.headers.keys().chain(self.without_headers.keys()).any(|key| key.starts_with(CLAIMS))
+        self.headers
+            .keys()
+            .chain(self.without_headers.keys())
+            .any(|key| key.starts_with(CLAIMS))
     }
 }
 
@@ -85,7 +92,9 @@ fn conditions(field: Option<Field<'_>>, place: MatchPlace, headers: bool) -> BTr
         }
         Some((key.to_owned(), StringMatch::read(&field, place)?))
     };
-    field.map(|f| f.entries().into_iter().filter_map(read).collect()).unwrap_or_default()
+    field
+        .map(|f| f.entries().into_iter().filter_map(read).collect())
+        .unwrap_or_default()
 }
 
 /// `@request.auth.claims.a.b` or `@request.auth.claims[a][b]`.
@@ -115,7 +124,11 @@ pub(super) fn gateways(fields: &mut Fields<'_>) -> Vec<String> {
         let reference = field.text()?;
         if field.check(validate::gateway_reference(reference))? {
             let fix = "write `namespace/name`";
-            field.warn(codes::SCHEMA_WARNING, format!("`{reference}` is the old way to name a gateway"), fix);
+            field.warn(
+                codes::SCHEMA_WARNING,
+                format!("`{reference}` is the old way to name a gateway"),
+                fix,
+            );
         }
         Some(reference.to_owned())
     })

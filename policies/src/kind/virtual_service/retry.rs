@@ -106,15 +106,21 @@ impl HttpRetry {
         let mut fields = field.fields()?;
         let retry = Self {
             attempts: fields.count("attempts").unwrap_or_default(),
-            per_try_timeout: fields.duration("perTryTimeout", Span::ZeroOrPositive).filter(|d| !d.is_zero()),
+            per_try_timeout: fields
+                .duration("perTryTimeout", Span::ZeroOrPositive)
+                .filter(|d| !d.is_zero()),
             retry_on: fields.field("retryOn").and_then(|f| RetryOn::read(&f)),
             retry_remote_localities: fields.bool("retryRemoteLocalities"),
             retry_ignore_previous_hosts: fields.bool("retryIgnorePreviousHosts"),
             backoff: fields.duration("backoff", Span::Positive),
         };
-        let more = retry.per_try_timeout.is_some() || retry.retry_on.is_some() || retry.retry_remote_localities.is_some();
+        let more =
+            retry.per_try_timeout.is_some() || retry.retry_on.is_some() || retry.retry_remote_localities.is_some();
         if retry.attempts == 0 && more {
-            field.error("sets retries up without allowing any", "set `attempts`, or remove the other fields");
+            field.error(
+                "sets retries up without allowing any",
+                "set `attempts`, or remove the other fields",
+            );
         }
         fields.finish();
         Some(retry)
@@ -126,7 +132,10 @@ impl RetryOn {
         let text = field.text().filter(|text| !text.is_empty())?;
         let mut retry_on = Self::default();
         for word in text.split(',') {
-            let code = word.parse::<u16>().ok().filter(|n| word.len() == 3 && (100..=599).contains(n));
+            let code = word
+                .parse::<u16>()
+                .ok()
+                .filter(|n| word.len() == 3 && (100..=599).contains(n));
             if let Some(known) = RetryWord::parse(word) {
                 retry_on.words.push(known);
             } else if let Some(code) = code {

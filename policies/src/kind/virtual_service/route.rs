@@ -42,7 +42,10 @@ impl HttpRoute {
             destination: destination.clone(),
             percentage: self.mirror_percentage.unwrap_or(Percent::HUNDRED),
         });
-        single.chain(self.mirrors.iter().cloned()).filter(|m| m.percentage > Percent::ZERO).collect()
+        single
+            .chain(self.mirrors.iter().cloned())
+            .filter(|m| m.percentage > Percent::ZERO)
+            .collect()
     }
 }
 

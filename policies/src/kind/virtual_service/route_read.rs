@@ -24,22 +24,27 @@ impl HttpRoute {
         let matches = fields.list("match", HttpMatch::read);
         let action = read_action(&mut fields, &matches);
         if let Some(old) = fields.old("websocketUpgrade") {
-            old.info(codes::OLD_FIELD, "is not needed: upgrades are always allowed", "remove it");
+            old.info(
+                codes::OLD_FIELD,
+                "is not needed: upgrades are always allowed",
+                "remove it",
+            );
         }
         let rewrite = fields.field("rewrite");
         let fault = fields.field("fault");
         let local = matches!(action, Some(HttpAction::Redirect(_) | HttpAction::DirectResponse(_)));
-        for (name, given) in [("rewrite", &rewrite), ("fault", &fault)] {
-            if let Some(given) = given.as_ref().filter(|_| local) {
-                given.error(format!("has no meaning for a rule that answers by itself (`{name}`)"), "remove it");
-            }
+        for given in [&rewrite, &fault].into_iter().flatten().filter(|_| local) {
+            given.error("has no meaning for a rule that answers by itself", "remove it");
         }
         let rewrite = rewrite.and_then(|f| HttpRewrite::read(&f));
         let mirrors = read_mirrors(&mut fields);
         let headers = Headers::read_with_old(&mut fields);
         let authorities = headers.authorities() + usize::from(rewrite.as_ref().is_some_and(|r| r.authority.is_some()));
         if authorities > 1 {
-            field.error("sets the authority more than once", "keep one of `rewrite.authority` and the header operations");
+            field.error(
+                "sets the authority more than once",
+                "keep one of `rewrite.authority` and the header operations",
+            );
         }
         let (mirror, mirror_percentage, mirrors) = mirrors;
         let route = Self {
@@ -67,11 +72,16 @@ fn read_action(fields: &mut Fields<'_>, matches: &[HttpMatch]) -> Option<HttpAct
     let redirect = fields.field("redirect");
     let direct = fields.field("directResponse");
     let delegate = fields.field("delegate");
-    let given: Vec<&str> = [("route", &route), ("redirect", &redirect), ("directResponse", &direct), ("delegate", &delegate)]
-        .into_iter()
-        .filter(|(_, f)| f.is_some())
-        .map(|(name, _)| name)
-        .collect();
+    let given: Vec<&str> = [
+        ("route", &route),
+        ("redirect", &redirect),
+        ("directResponse", &direct),
+        ("delegate", &delegate),
+    ]
+    .into_iter()
+    .filter(|(_, f)| f.is_some())
+    .map(|(name, _)| name)
+    .collect();
     let fix = "give exactly one of `route`, `redirect`, `directResponse` and `delegate`";
     match given.as_slice() {
         [] => fields.at.error("does nothing", fix),
@@ -79,8 +89,12 @@ fn read_action(fields: &mut Fields<'_>, matches: &[HttpMatch]) -> Option<HttpAct
         several => fields.at.error(format!("has {}", several.join(" and ")), fix),
     }
     // All are read, so that the mistakes of each are told.
-    let redirect = redirect.and_then(|f| HttpRedirect::read(&f, matches)).map(HttpAction::Redirect);
-    let direct = direct.and_then(|f| DirectResponse::read(&f)).map(HttpAction::DirectResponse);
+    let redirect = redirect
+        .and_then(|f| HttpRedirect::read(&f, matches))
+        .map(HttpAction::Redirect);
+    let direct = direct
+        .and_then(|f| DirectResponse::read(&f))
+        .map(HttpAction::DirectResponse);
     let delegate = delegate.and_then(|f| Delegate::read(&f)).map(HttpAction::Delegate);
     let route = route.map(|f| HttpAction::Route(read_route(&f)));
     redirect.or(direct).or(route).or(delegate)
@@ -89,14 +103,20 @@ fn read_action(fields: &mut Fields<'_>, matches: &[HttpMatch]) -> Option<HttpAct
 fn read_route(field: &Field<'_>) -> Vec<HttpRouteDestination> {
     let read = |field: &Field<'_>| {
         let mut fields = field.fields()?;
-        let destination = fields.required("destination", "name a service").and_then(|f| Destination::read(&f));
+        let destination = fields
+            .required("destination", "name a service")
+            .and_then(|f| Destination::read(&f));
         let weight = fields.count("weight").unwrap_or_default();
         let headers = Headers::read_with_old(&mut fields);
         if headers.authorities() > 1 {
             field.error("sets the authority more than once", "keep one of the header operations");
         }
         fields.finish();
-        Some(HttpRouteDestination { destination: destination?, weight, headers })
+        Some(HttpRouteDestination {
+            destination: destination?,
+            weight,
+            headers,
+        })
     };
     let route: Vec<_> = field.items().iter().filter_map(read).collect();
     check_weights(field, route.iter().map(|d| d.weight));
@@ -110,9 +130,15 @@ pub(super) fn check_weights(field: &Field<'_>, weights: impl ExactSizeIterator<I
     }
     let total: u64 = weights.map(u64::from).sum();
     if total == 0 {
-        field.error("has several destinations and no weight above 0", "give each destination a `weight`");
+        field.error(
+            "has several destinations and no weight above 0",
+            "give each destination a `weight`",
+        );
     } else if total > u64::from(u32::MAX) {
-        field.error(format!("has weights that add up to {total}"), format!("must add up to at most {}", u32::MAX));
+        field.error(
+            format!("has weights that add up to {total}"),
+            format!("must add up to at most {}", u32::MAX),
+        );
     }
 }
 
@@ -123,15 +149,26 @@ impl HttpRedirect {
         if uri.is_some() && prefix_rewrite.is_some() {
             field.error("has both `uri` and `prefixRewrite`", "keep one of them");
         }
-        let all_prefixes = matches.iter().all(|m| matches!(m.uri, None | Some(StringMatch::Prefix(_))));
+        let all_prefixes = matches
+            .iter()
+            .all(|m| matches!(m.uri, None | Some(StringMatch::Prefix(_))));
         if prefix_rewrite.is_some() && !all_prefixes {
-            field.error("has `prefixRewrite`, but a match is not by prefix", "match `uri.prefix` only, or use `uri`");
+            field.error(
+                "has `prefixRewrite`, but a match is not by prefix",
+                "match `uri.prefix` only, or use `uri`",
+            );
         }
-        let number = fields.port("port").and_then(|n| u16::try_from(n).ok()).map(RedirectPort::Number);
-        let derived = fields.word("derivePort", &[
-            ("FROM_PROTOCOL_DEFAULT", RedirectPort::FromProtocolDefault),
-            ("FROM_REQUEST_PORT", RedirectPort::FromRequestPort),
-        ]);
+        let number = fields
+            .port("port")
+            .and_then(|n| u16::try_from(n).ok())
+            .map(RedirectPort::Number);
+        let derived = fields.word(
+            "derivePort",
+            &[
+                ("FROM_PROTOCOL_DEFAULT", RedirectPort::FromProtocolDefault),
+                ("FROM_REQUEST_PORT", RedirectPort::FromRequestPort),
+            ],
+        );
         if number.is_some() && derived.is_some() {
             field.error("has both `port` and `derivePort`", "keep one of them");
         }
@@ -147,24 +184,37 @@ impl HttpRedirect {
             prefix_rewrite,
             authority: fields.filled("authority"),
             port: number.or(derived),
-            scheme: fields.word("scheme", &[("", ""), ("http", "http"), ("https", "https")]).filter(|s| !s.is_empty()).map(str::to_owned),
+            scheme: read_scheme(&mut fields),
             redirect_code,
         };
         fields.finish();
         if redirect == Self::default() {
-            field.error("changes nothing", "give at least one of uri, prefixRewrite, authority, port, scheme");
+            field.error(
+                "changes nothing",
+                "give at least one of uri, prefixRewrite, authority, port, scheme",
+            );
         }
         Some(redirect)
     }
 }
 
+fn read_scheme(fields: &mut Fields<'_>) -> Option<String> {
+    let field = fields.field("scheme").filter(|f| f.node.as_str() != Some(""))?;
+    field.word(&[("http", "http"), ("https", "https")]).map(str::to_owned)
+}
+
 impl DirectResponse {
     fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
-        let status = fields.required("status", "give a status from 200 to 599").and_then(|f| f.u32(200..=599));
+        let status = fields
+            .required("status", "give a status from 200 to 599")
+            .and_then(|f| f.u32(200..=599));
         let body = fields.field("body").and_then(|f| read_body(&f)).unwrap_or_default();
         fields.finish();
-        Some(Self { status: u16::try_from(status?).ok()?, body })
+        Some(Self {
+            status: u16::try_from(status?).ok()?,
+            body,
+        })
     }
 }
 
@@ -187,9 +237,16 @@ fn read_body(field: &Field<'_>) -> Option<Vec<u8>> {
         (None, None) => Vec::new(),
     };
     if body.len() > BODY_BYTES_MAX {
-        field.error(format!("has {} bytes", body.len()), format!("must have at most {BODY_BYTES_MAX}"));
+        field.error(
+            format!("has {} bytes", body.len()),
+            format!("must have at most {BODY_BYTES_MAX}"),
+        );
     } else if body.len() > BODY_BYTES_WARN {
-        field.warn(codes::SCHEMA_WARNING, format!("has {} bytes, which every proxy keeps", body.len()), "serve it from an upstream");
+        field.warn(
+            codes::SCHEMA_WARNING,
+            format!("has {} bytes, which every proxy keeps", body.len()),
+            "serve it from an upstream",
+        );
     }
     Some(body)
 }
@@ -220,7 +277,9 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 impl Delegate {
     fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
-        let name = fields.required("name", "name a VirtualService without hosts").and_then(|f| f.text().map(str::to_owned));
+        let name = fields
+            .required("name", "name a VirtualService without hosts")
+            .and_then(|f| f.text().map(str::to_owned));
         let namespace = fields.field("namespace").and_then(|f| {
             let name = f.text().filter(|name| !name.is_empty())?;
             f.check(validate::dns_label(name)).map(|()| name.to_owned())
@@ -247,7 +306,10 @@ impl HttpRewrite {
         if literal.is_some() && regex.is_some() {
             field.error("has both `uri` and `uriRegexRewrite`", "keep one of them");
         }
-        let rewrite = Self { uri: literal.or(regex), authority: fields.filled("authority") };
+        let rewrite = Self {
+            uri: literal.or(regex),
+            authority: fields.filled("authority"),
+        };
         if !fields.has("uriRegexRewrite") && rewrite == Self::default() {
             field.error("changes nothing", "give `uri`, `uriRegexRewrite` or `authority`");
         }
@@ -262,10 +324,17 @@ fn read_mirrors(fields: &mut Fields<'_>) -> Mirrors {
     let mirror = fields.field("mirror").and_then(|f| Destination::read(&f));
     let mirrors = fields.list("mirrors", |f| {
         let mut fields = f.fields()?;
-        let destination = fields.required("destination", "name a service").and_then(|f| Destination::read(&f));
-        let share = fields.field("percentage").map_or(Some(Percent::HUNDRED), |f| percentage(&f, false));
+        let destination = fields
+            .required("destination", "name a service")
+            .and_then(|f| Destination::read(&f));
+        let share = fields
+            .field("percentage")
+            .map_or(Some(Percent::HUNDRED), |f| percentage(&f, false));
         fields.finish();
-        Some(HttpMirror { destination: destination?, percentage: share? })
+        Some(HttpMirror {
+            destination: destination?,
+            percentage: share?,
+        })
     });
     if mirror.is_some() && !mirrors.is_empty() {
         fields.at.error("has both `mirror` and `mirrors`", "keep one of them");
@@ -276,7 +345,11 @@ fn read_mirrors(fields: &mut Fields<'_>) -> Mirrors {
     });
     let share = fields.field("mirrorPercentage");
     if let Some(share) = share.as_ref().filter(|_| mirror.is_none()) {
-        share.warn(codes::NO_EFFECT, "has no effect without `mirror`", "give `mirror`, or `percentage` of each of `mirrors`");
+        share.warn(
+            codes::NO_EFFECT,
+            "has no effect without `mirror`",
+            "give `mirror`, or `percentage` of each of `mirrors`",
+        );
     }
     (mirror, share.and_then(|f| percentage(&f, false)).or(old), mirrors)
 }

@@ -1,6 +1,7 @@
 //! The VirtualService itself.
 
 use super::{HttpAction, HttpRoute, TcpRoute, TlsRoute, matches};
+use crate::codes;
 use crate::decode::{Field, Fields};
 use crate::precedence::hosts_match;
 use crate::validate;
@@ -41,13 +42,25 @@ impl VirtualService {
         let tls = fields.field("tls");
         let tcp = fields.field("tcp");
         let spec = Self {
-            http: http.as_ref().map(|f| f.items().iter().filter_map(HttpRoute::read).collect()).unwrap_or_default(),
-            tls: tls.as_ref().map(|f| f.items().iter().filter_map(|f| TlsRoute::read(f, &hosts)).collect()).unwrap_or_default(),
-            tcp: tcp.as_ref().map(|f| f.items().iter().filter_map(TcpRoute::read).collect()).unwrap_or_default(),
+            http: http
+                .as_ref()
+                .map(|f| f.items().iter().filter_map(HttpRoute::read).collect())
+                .unwrap_or_default(),
+            tls: tls
+                .as_ref()
+                .map(|f| f.items().iter().filter_map(|f| TlsRoute::read(f, &hosts)).collect())
+                .unwrap_or_default(),
+            tcp: tcp
+                .as_ref()
+                .map(|f| f.items().iter().filter_map(TcpRoute::read).collect())
+                .unwrap_or_default(),
             export_to: fields.export_to(own, false),
             hosts,
             gateways,
         };
+        if let Some(http) = &http {
+            warn_unreachable(&http.items(), &spec.http);
+        }
         let given = |field: &Option<Field<'_>>| field.as_ref().is_some_and(|f| !f.is_empty_list());
         if !given(&http) && !given(&tls) && !given(&tcp) {
             fields.at.error("has no rules", "give `http`, `tls` or `tcp`");
@@ -69,17 +82,49 @@ impl VirtualService {
         if !self.tls.is_empty() || !self.tcp.is_empty() {
             at.error("has tls or tcp rules but no hosts", fix);
         }
-        if self.http.iter().any(|rule| matches!(rule.action, HttpAction::Delegate(_))) {
-            at.error("has no hosts and delegates itself", "delegation has one level: move the rules up");
+        if self
+            .http
+            .iter()
+            .any(|rule| matches!(rule.action, HttpAction::Delegate(_)))
+        {
+            at.error(
+                "has no hosts and delegates itself",
+                "delegation has one level: move the rules up",
+            );
         }
     }
 
     fn check_mesh(&self, at: &Field<'_>) {
         if self.hosts.iter().any(|host| host == "*") {
-            at.error("has host `*` and binds to the mesh", "name the hosts, or give `gateways` without `mesh`");
+            at.error(
+                "has host `*` and binds to the mesh",
+                "name the hosts, or give `gateways` without `mesh`",
+            );
         }
-        if self.http.iter().flat_map(|rule| &rule.matches).any(super::HttpMatch::has_claims) {
-            at.error("matches token claims and binds to the mesh", "claims are known at gateways only: give `gateways` without `mesh`");
+        if self
+            .http
+            .iter()
+            .flat_map(|rule| &rule.matches)
+            .any(super::HttpMatch::has_claims)
+        {
+            at.error(
+                "matches token claims and binds to the mesh",
+                "claims are known at gateways only: give `gateways` without `mesh`",
+            );
+        }
+    }
+}
+
+/// Rules behind one that takes every request.
+fn warn_unreachable(items: &[Field<'_>], rules: &[HttpRoute]) {
+    // Items that could not be read have no rule; their object is refused anyhow.
+    if items.len() != rules.len() {
+        return;
+    }
+    if let Some(first) = rules.iter().position(|rule| rule.matches.is_empty()) {
+        for item in &items[first + 1..] {
+            let problem = format!("is never reached: http[{first}] has no match and takes every request");
+            item.warn(codes::UNREACHABLE_RULE, problem, "put the rule without match last");
         }
     }
 }
@@ -87,7 +132,10 @@ impl VirtualService {
 fn read_hosts(field: &Field<'_>) -> Vec<String> {
     let items = field.items();
     if items.len() > HOSTS_MAX {
-        field.error(format!("has {} entries", items.len()), format!("must have at most {HOSTS_MAX}"));
+        field.error(
+            format!("has {} entries", items.len()),
+            format!("must have at most {HOSTS_MAX}"),
+        );
         return Vec::new();
     }
     let mut hosts: Vec<String> = Vec::with_capacity(items.len());
