@@ -9,13 +9,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use crate::cache::Cache;
-use crate::{admin, serve};
 use crate::bootstrap::{Args, Bootstrap, BootstrapError, log_to_stderr};
+use crate::cache::Cache;
 use crate::status::Board;
 use crate::telemetry::Metrics;
 use crate::watch::{Event, FileSource, OpenError};
 use crate::world::{self, World};
+use crate::{admin, serve};
 
 /// Exit code of a start that a setting prevents.
 const EXIT_SETTING: u8 = 2;

@@ -48,7 +48,9 @@ pub struct GatewayAddress {
 impl GatewayNode {
     /// Its node id.
     pub fn id(&self) -> String {
-        let Self { name, namespace, ip, .. } = self;
+        let Self {
+            name, namespace, ip, ..
+        } = self;
         format!("router~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local")
     }
 
@@ -72,8 +74,15 @@ impl GatewayNode {
         let rules = DestinationRules::new(&world.destination_rules, &world.mesh);
         let listeners = plan(world, &rules, &scope).listeners;
         let addresses = listeners.values().map(|listener| {
-            let asked_by: Vec<_> = listener.provenance.iter().map(|provenance| provenance.object.to_string()).collect();
-            GatewayAddress { address: SocketAddr::new(listener.address, listener.port), asked_by: asked_by.join(", ") }
+            let asked_by: Vec<_> = listener
+                .provenance
+                .iter()
+                .map(|provenance| provenance.object.to_string())
+                .collect();
+            GatewayAddress {
+                address: SocketAddr::new(listener.address, listener.port),
+                asked_by: asked_by.join(", "),
+            }
         });
         addresses.collect()
     }
@@ -110,11 +119,16 @@ pub fn gateways(world: &World) -> BTreeMap<String, GatewayNode> {
     for gateway in objects {
         let selector = &gateway.spec.selector;
         // An empty selector means every gateway there is, not every pod.
-        let pods = world.pods.values().filter(|pod| !selector.is_empty() && selects(selector, &pod.labels));
+        let pods = world
+            .pods
+            .values()
+            .filter(|pod| !selector.is_empty() && selects(selector, &pod.labels));
         let mut is_matched = nodes.iter().any(|node| selects(selector, &node.labels));
         for pod in pods {
             is_matched = true;
-            let Some(ip) = pod.ip.filter(IpAddr::is_loopback) else { continue };
+            let Some(ip) = pod.ip.filter(IpAddr::is_loopback) else {
+                continue;
+            };
             if named.insert(NamespacedName::new(&pod.namespace, &pod.name)) {
                 nodes.push(GatewayNode::of_pod(pod, ip));
             }
@@ -136,14 +150,22 @@ fn free_name(
     namespace: &str,
     selector: &BTreeMap<String, String>,
 ) -> String {
-    let stated = ["istio", "app"].iter().find_map(|key| selector.get(*key)).or_else(|| selector.values().next());
-    let stated = stated.filter(|name| !name.is_empty()).map_or(ANY_GATEWAY, String::as_str);
+    let stated = ["istio", "app"]
+        .iter()
+        .find_map(|key| selector.get(*key))
+        .or_else(|| selector.values().next());
+    let stated = stated
+        .filter(|name| !name.is_empty())
+        .map_or(ANY_GATEWAY, String::as_str);
     let is_free = |name: &String| {
         let key = NamespacedName::new(namespace, name);
         !taken.contains(&key) && !world.pods.contains_key(&key)
     };
     let numbered = (2..).map(|number: u32| format!("{stated}-{number}"));
-    std::iter::once(stated.to_owned()).chain(numbered).find(is_free).unwrap_or_else(|| stated.to_owned())
+    std::iter::once(stated.to_owned())
+        .chain(numbered)
+        .find(is_free)
+        .unwrap_or_else(|| stated.to_owned())
 }
 
 #[cfg(test)]
@@ -165,7 +187,9 @@ spec:
     }
 
     fn pod(name: &str, ip: &str, labels: &str) -> String {
-        format!("\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: edge, labels: {labels}}}\nspec: {{}}\nstatus: {{podIP: {ip}}}\n")
+        format!(
+            "\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: edge, labels: {labels}}}\nspec: {{}}\nstatus: {{podIP: {ip}}}\n"
+        )
     }
 
     fn nodes(documents: &[String]) -> Vec<String> {
@@ -180,28 +204,52 @@ spec:
         let second = "router~127.0.0.1~ingressgateway-2.default~default.svc.cluster.local";
         let ingress = "{istio: ingressgateway}";
         assert_eq!(nodes(&[]), [""; 0]);
-        assert_eq!(nodes(&[gateway("a", ingress, 8080), gateway("b", ingress, 8081)]), [alone]);
+        assert_eq!(
+            nodes(&[gateway("a", ingress, 8080), gateway("b", ingress, 8081)]),
+            [alone]
+        );
         let other = "{app: ingressgateway, tier: edge}";
-        assert_eq!(nodes(&[gateway("a", ingress, 8080), gateway("b", other, 8081)]), [second, alone]);
+        assert_eq!(
+            nodes(&[gateway("a", ingress, 8080), gateway("b", other, 8081)]),
+            [second, alone]
+        );
         // What a longer selector asks for also satisfies the shorter one: one process serves both.
         let longer = "{istio: ingressgateway, tier: edge}";
-        assert_eq!(nodes(&[gateway("a", ingress, 8080), gateway("b", longer, 8081)]), [alone]);
+        assert_eq!(
+            nodes(&[gateway("a", ingress, 8080), gateway("b", longer, 8081)]),
+            [alone]
+        );
     }
 
     #[test]
     fn pods_on_loopback_are_gateways_of_their_own_and_pods_elsewhere_are_left_alone() {
         let ingress = "{istio: ingressgateway}";
-        let documents = |ip: &str| [gateway("a", ingress, 8080), pod("gw-1", ip, ingress), pod("app", "127.0.0.9", "{app: web}")];
-        assert_eq!(nodes(&documents("127.0.0.3")), ["router~127.0.0.3~gw-1.edge~edge.svc.cluster.local"]);
+        let documents = |ip: &str| {
+            [
+                gateway("a", ingress, 8080),
+                pod("gw-1", ip, ingress),
+                pod("app", "127.0.0.9", "{app: web}"),
+            ]
+        };
+        assert_eq!(
+            nodes(&documents("127.0.0.3")),
+            ["router~127.0.0.3~gw-1.edge~edge.svc.cluster.local"]
+        );
         assert_eq!(nodes(&documents("10.1.2.3")), [""; 0]);
     }
 
     #[test]
     fn a_gateway_that_selects_all_gateways_makes_one_only_if_there_is_none() {
         let any = gateway("any", "{}", 8080);
-        assert_eq!(nodes(&[any.clone(), pod("app", "127.0.0.9", "{app: web}")]), ["router~127.0.0.1~gateway.default~default.svc.cluster.local"]);
+        assert_eq!(
+            nodes(&[any.clone(), pod("app", "127.0.0.9", "{app: web}")]),
+            ["router~127.0.0.1~gateway.default~default.svc.cluster.local"]
+        );
         let ingress = gateway("a", "{istio: ingressgateway}", 8081);
-        assert_eq!(nodes(&[any, ingress]), ["router~127.0.0.1~ingressgateway.default~default.svc.cluster.local"]);
+        assert_eq!(
+            nodes(&[any, ingress]),
+            ["router~127.0.0.1~ingressgateway.default~default.svc.cluster.local"]
+        );
     }
 
     #[test]
@@ -209,7 +257,10 @@ spec:
         let (world, _) = load([("a.yaml", gateway("web", "{istio: x}", 8080).as_str())]);
         let node = gateways(&world).into_values().next().unwrap();
         let addresses: Vec<_> = node.addresses(&world, true).into_iter().collect();
-        let expected = GatewayAddress { address: "0.0.0.0:8080".parse().unwrap(), asked_by: "Gateway/default/web".to_owned() };
+        let expected = GatewayAddress {
+            address: "0.0.0.0:8080".parse().unwrap(),
+            asked_by: "Gateway/default/web".to_owned(),
+        };
         assert_eq!(addresses, [expected]);
     }
 }

@@ -226,17 +226,41 @@ mod tests {
             r#"{"NAMESPACE":"edge","LABELS":{"app":"gw","n":1},"SERVICE_ACCOUNT":"gw-sa","INTERCEPTION_MODE":"NONE",
                 "CLUSTER_ID":"k1","WORKLOAD_NAME":"gw","POD_PORTS":"[{\"containerPort\":8080}]","UNPRIVILEGED_POD":"true"}"#,
         );
-        let scope = Scope::from_parts("router~10.1.2.3~gw-1.edge~edge.svc.cluster.local", &stated, &World::default()).unwrap();
-        assert_eq!((scope.node_type, scope.ip.to_string().as_str()), (NodeType::Router, "10.1.2.3"));
-        assert_eq!((scope.name.as_str(), scope.namespace.as_str(), scope.workload.as_str()), ("gw-1", "edge", "gw"));
+        let scope = Scope::from_parts(
+            "router~10.1.2.3~gw-1.edge~edge.svc.cluster.local",
+            &stated,
+            &World::default(),
+        )
+        .unwrap();
+        assert_eq!(
+            (scope.node_type, scope.ip.to_string().as_str()),
+            (NodeType::Router, "10.1.2.3")
+        );
+        assert_eq!(
+            (scope.name.as_str(), scope.namespace.as_str(), scope.workload.as_str()),
+            ("gw-1", "edge", "gw")
+        );
         assert_eq!(scope.labels, BTreeMap::from([("app".to_owned(), "gw".to_owned())]));
-        assert_eq!((scope.service_account.as_str(), scope.cluster_id.as_str()), ("gw-sa", "k1"));
-        assert_eq!((scope.interception, scope.app_ports, scope.privileged_ports), (Interception::None, vec![8080], false));
+        assert_eq!(
+            (scope.service_account.as_str(), scope.cluster_id.as_str()),
+            ("gw-sa", "k1")
+        );
+        assert_eq!(
+            (scope.interception, scope.app_ports, scope.privileged_ports),
+            (Interception::None, vec![8080], false)
+        );
     }
 
     #[test]
     fn an_id_of_another_form_is_refused() {
-        for id in ["", "gw", "router~10.1.2.3~gw~x", "waypoint~10.1.2.3~a.b~c", "router~here~a.b~c", "sidecar~1.2.3.4~a.b~c~d"] {
+        for id in [
+            "",
+            "gw",
+            "router~10.1.2.3~gw~x",
+            "waypoint~10.1.2.3~a.b~c",
+            "router~here~a.b~c",
+            "sidecar~1.2.3.4~a.b~c~d",
+        ] {
             assert!(Scope::from_parts(id, &Value::Null, &World::default()).is_err(), "{id}");
         }
     }
@@ -253,10 +277,25 @@ status: {podIP: 10.1.2.3}
         let stated = metadata(r#"{"LABELS":{"app":"stated"},"SERVICE_ACCOUNT":"stated"}"#);
         let (world, _) = load([("a.yaml", pod)]);
         let app = |id: &str, world: &World| Scope::from_parts(id, &stated, world).unwrap().labels["app"].clone();
-        assert_eq!(app("router~10.9.9.9~gw-1.edge~edge.svc.cluster.local", &world), "real", "by its name");
-        assert_eq!(app("router~10.1.2.3~other.else~else.svc.cluster.local", &world), "real", "by its address");
-        assert_eq!(app("router~10.9.9.9~other.else~else.svc.cluster.local", &world), "stated");
+        assert_eq!(
+            app("router~10.9.9.9~gw-1.edge~edge.svc.cluster.local", &world),
+            "real",
+            "by its name"
+        );
+        assert_eq!(
+            app("router~10.1.2.3~other.else~else.svc.cluster.local", &world),
+            "real",
+            "by its address"
+        );
+        assert_eq!(
+            app("router~10.9.9.9~other.else~else.svc.cluster.local", &world),
+            "stated"
+        );
         let (loopback, _) = load([("a.yaml", pod.replace("10.1.2.3", "127.0.0.1").as_str())]);
-        assert_eq!(app("router~127.0.0.1~other.else~else.svc.cluster.local", &loopback), "stated", "anybody may be there");
+        assert_eq!(
+            app("router~127.0.0.1~other.else~else.svc.cluster.local", &loopback),
+            "stated",
+            "anybody may be there"
+        );
     }
 }

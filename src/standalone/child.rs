@@ -67,7 +67,13 @@ pub(super) async fn supervise(settings: ChildSettings, mut stop: oneshot::Receiv
 fn spawn(settings: &ChildSettings) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args(["proxy", "--xds", &settings.xds.to_string(), "--node", &settings.node.id()])
+        .args([
+            "proxy",
+            "--xds",
+            &settings.xds.to_string(),
+            "--node",
+            &settings.node.id(),
+        ])
         .args(["--admin", &settings.admin.to_string()])
         .args(["--parent", &std::process::id().to_string()]);
     let metadata = settings.node.metadata(settings.privileged_ports);

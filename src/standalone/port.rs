@@ -24,7 +24,9 @@ pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
 pub(super) fn free_admin(first: u16, taken: &[SocketAddr]) -> Option<SocketAddr> {
     let last = first.saturating_add(ADMIN_PORTS_TRIED);
     let candidates = (first..=last).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    candidates.filter(|address| !taken.contains(address)).find(|address| probe(*address).is_ok())
+    candidates
+        .filter(|address| !taken.contains(address))
+        .find(|address| probe(*address).is_ok())
 }
 
 #[cfg(test)]

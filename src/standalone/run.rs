@@ -54,13 +54,19 @@ struct Running {
 pub(crate) fn run(settings: Settings) -> ExitCode {
     log_to_stderr();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = runtime.map_err(anyhow::Error::new).and_then(|runtime| runtime.block_on(run_until_signalled(settings)));
+    let done = runtime
+        .map_err(anyhow::Error::new)
+        .and_then(|runtime| runtime.block_on(run_until_signalled(settings)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             let by_setting = error.is::<StartError>() || error.is::<BootstrapError>();
-            if by_setting { ExitCode::from(EXIT_SETTING) } else { ExitCode::FAILURE }
+            if by_setting {
+                ExitCode::from(EXIT_SETTING)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -70,8 +76,14 @@ async fn run_until_signalled(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let bootstrap = Bootstrap::resolve(settings.control.clone())?;
     let mut control = Control::start(bootstrap).await?;
-    say(&format!("configuration: {}, watched for changes", settings.control.config.display()));
-    say(&format!("control plane: proxies on {}, metrics and status on http://{}", control.xds, control.admin));
+    say(&format!(
+        "configuration: {}, watched for changes",
+        settings.control.config.display()
+    ));
+    say(&format!(
+        "control plane: proxies on {}, metrics and status on http://{}",
+        control.xds, control.admin
+    ));
     let mut fleet = Fleet {
         xds: control.xds,
         privileged_ports: may_bind_privileged(),
@@ -104,10 +116,18 @@ impl Fleet {
     async fn follow(&mut self, world: &Arc<World>) {
         let wanted = gateways(world);
         // A gateway whose labels have changed goes on: the control plane knows them from its Pod.
-        let unwanted: Vec<_> = self.running.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        let unwanted: Vec<_> = self
+            .running
+            .keys()
+            .filter(|id| !wanted.contains_key(*id))
+            .cloned()
+            .collect();
         for id in unwanted {
             if let Some(running) = self.running.remove(&id) {
-                say(&format!("gateway {}/{}: stopped", running.node.namespace, running.node.name));
+                say(&format!(
+                    "gateway {}/{}: stopped",
+                    running.node.namespace, running.node.name
+                ));
                 end(running).await;
             }
         }
@@ -128,7 +148,12 @@ impl Fleet {
     fn start(&mut self, id: String, node: GatewayNode, world: &World) {
         let taken: Vec<_> = self.running.values().map(|running| running.admin).collect();
         let Some(admin) = free_admin(self.settings.first_admin_port, &taken) else {
-            tracing::error!("gateway {}/{}: no free admin port from {} on", node.namespace, node.name, self.settings.first_admin_port);
+            tracing::error!(
+                "gateway {}/{}: no free admin port from {} on",
+                node.namespace,
+                node.name,
+                self.settings.first_admin_port
+            );
             return;
         };
         // Only now, before the gateway itself listens there, does a refusal mean somebody else.
@@ -150,12 +175,25 @@ impl Fleet {
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(supervise(child, stopped));
-        self.running.insert(id, Running { node, admin, announced: None, blocked, stop, task });
+        self.running.insert(
+            id,
+            Running {
+                node,
+                admin,
+                announced: None,
+                blocked,
+                stop,
+                task,
+            },
+        );
     }
 
     async fn stop_all(&mut self) {
         let running = std::mem::take(&mut self.running);
-        let (stops, tasks): (Vec<_>, Vec<_>) = running.into_values().map(|running| (running.stop, running.task)).unzip();
+        let (stops, tasks): (Vec<_>, Vec<_>) = running
+            .into_values()
+            .map(|running| (running.stop, running.task))
+            .unzip();
         // All of them are asked before the first one is waited for.
         drop(stops);
         for task in tasks {
@@ -179,10 +217,19 @@ impl Running {
         if self.announced.as_ref() == Some(&addresses) {
             return;
         }
-        let listed: Vec<_> =
-            addresses.iter().map(|wanted| format!("{} ({})", wanted.address, wanted.asked_by)).collect();
-        let listed = if listed.is_empty() { "no port".to_owned() } else { listed.join(", ") };
-        say(&format!("gateway {}/{}: {listed}; admin http://{}", self.node.namespace, self.node.name, self.admin));
+        let listed: Vec<_> = addresses
+            .iter()
+            .map(|wanted| format!("{} ({})", wanted.address, wanted.asked_by))
+            .collect();
+        let listed = if listed.is_empty() {
+            "no port".to_owned()
+        } else {
+            listed.join(", ")
+        };
+        say(&format!(
+            "gateway {}/{}: {listed}; admin http://{}",
+            self.node.namespace, self.node.name, self.admin
+        ));
         self.announced = Some(addresses);
     }
 }

@@ -12,10 +12,21 @@ use crate::world::World;
 #[test]
 fn each_path_says_its_part_and_nothing_is_changed_here() {
     let (worlds, receiver) = watch::channel(Arc::new(World::default()));
-    let sources = Sources { board: Arc::default(), metrics: Arc::default(), worlds: receiver };
+    let sources = Sources {
+        board: Arc::default(),
+        metrics: Arc::default(),
+        worlds: receiver,
+    };
     let get = |path: &str| answer(&Method::GET, path, &sources);
-    assert_eq!(get("/ready").status, StatusCode::SERVICE_UNAVAILABLE, "nothing has been read yet");
-    worlds.send_replace(Arc::new(World { generation: 1, ..World::default() }));
+    assert_eq!(
+        get("/ready").status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "nothing has been read yet"
+    );
+    worlds.send_replace(Arc::new(World {
+        generation: 1,
+        ..World::default()
+    }));
     let cases = [
         ("/ready", 200, "ready"),
         ("/", 200, "/debug/objects"),
@@ -29,5 +40,8 @@ fn each_path_says_its_part_and_nothing_is_changed_here() {
         assert_eq!(answer.status.as_u16(), status, "{path}");
         assert!(answer.body.contains(part), "{path}: {}", answer.body);
     }
-    assert_eq!(answer(&Method::POST, "/ready", &sources).status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        answer(&Method::POST, "/ready", &sources).status,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
 }

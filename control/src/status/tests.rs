@@ -25,8 +25,15 @@ fn note(problem: &str) -> Finding {
     Finding {
         severity: Severity::Warning,
         code: "IST0101",
-        object: ObjectRef { kind: "Service".to_owned(), namespace: "default".to_owned(), name: "web".to_owned() },
-        origin: Origin { file: "a.yaml".into(), line: 1 },
+        object: ObjectRef {
+            kind: "Service".to_owned(),
+            namespace: "default".to_owned(),
+            name: "web".to_owned(),
+        },
+        origin: Origin {
+            file: "a.yaml".into(),
+            line: 1,
+        },
         path: String::new(),
         problem: problem.to_owned(),
         fix: String::new(),
@@ -42,12 +49,27 @@ fn an_object_is_live_where_its_world_has_been_acknowledged() {
     board.synced(NODE, first);
     assert_eq!(board.objects()[0].live_on, [NODE]);
     let second = read(&mut writer, &board, &service("81"));
-    assert_eq!(board.objects()[0].pending_on, [NODE], "the new generation is not there yet");
+    assert_eq!(
+        board.objects()[0].pending_on,
+        [NODE],
+        "the new generation is not there yet"
+    );
     board.synced(NODE, second);
     assert_eq!(board.objects()[0].live_on, [NODE]);
     // A change of something else leaves it live where it was.
-    read(&mut writer, &board, &format!("{}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: x}}\n", service("81")));
-    let web = board.objects().into_iter().find(|object| object.object == "Service/default/web").unwrap();
+    read(
+        &mut writer,
+        &board,
+        &format!(
+            "{}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: x}}\n",
+            service("81")
+        ),
+    );
+    let web = board
+        .objects()
+        .into_iter()
+        .find(|object| object.object == "Service/default/web")
+        .unwrap();
     assert_eq!(web.live_on, [NODE]);
 }
 
@@ -56,7 +78,10 @@ fn a_refused_object_shows_what_is_in_force_and_why() {
     let (mut writer, board) = (Writer::default(), Board::default());
     read(&mut writer, &board, &service("eighty"));
     let never = &board.objects()[0];
-    assert_eq!((never.state, never.in_force.as_deref(), never.findings.len()), (State::Refused, None, 1));
+    assert_eq!(
+        (never.state, never.in_force.as_deref(), never.findings.len()),
+        (State::Refused, None, 1)
+    );
     read(&mut writer, &board, &service("80"));
     let good = board.objects()[0].clone();
     assert_eq!((good.state, good.findings.len()), (State::Accepted, 0));
@@ -76,7 +101,13 @@ fn notes_of_plans_stand_with_their_object_once_and_go_with_their_node() {
         board.connected(node);
         board.note(node, &[note("no subset"), note("no subset")]);
     }
-    let problems = |board: &Board| board.objects()[0].findings.iter().map(|f| f.problem.clone()).collect::<Vec<_>>();
+    let problems = |board: &Board| {
+        board.objects()[0]
+            .findings
+            .iter()
+            .map(|f| f.problem.clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(problems(&board), ["no subset"]);
     board.note("a", &[]);
     assert_eq!(problems(&board), ["no subset"]);

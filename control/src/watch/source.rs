@@ -258,7 +258,9 @@ fn notices(event: notify::Result<notify::Event>, root: &Path, watched: &Path) ->
         let is_folder = || fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir());
         let notice = match event.kind {
             _ if hidden_above => None,
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => tree::counts(&path).then(|| Notice::File(path)),
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                tree::counts(&path).then_some(Notice::File(path))
+            }
             EventKind::Create(CreateKind::Folder) => Some(Notice::Survey),
             EventKind::Create(_) if is_link() => Some(if tree::counts(&path) {
                 Notice::File(path)

@@ -57,7 +57,11 @@ fn name(text: &str) -> NamespacedName {
 
 /// `address:port of http/version, readiness` of each endpoint of `shop/web`.
 fn endpoints(world: &World) -> Vec<String> {
-    let list = world.endpoints.get(&name("shop/web")).map(|list| list.as_slice()).unwrap_or_default();
+    let list = world
+        .endpoints
+        .get(&name("shop/web"))
+        .map(|list| list.as_slice())
+        .unwrap_or_default();
     let line = |endpoint: &super::Endpoint| {
         let version = endpoint.labels.get("version").map(String::as_str).unwrap_or_default();
         let port = endpoint.ports.get("http").copied().unwrap_or_default();
@@ -75,13 +79,35 @@ fn a_service_without_slices_reaches_the_pods_it_selects() {
     let other = pod("v6", "10.1.0.6", "").replace("app: web", "app: other");
     let elsewhere = pod("v7", "10.1.0.7", "").replace("namespace: shop", "namespace: else");
     let unscheduled = pod("v8", "''", "");
-    let world = world(&[SERVICE, &first, &second, &unready, &pending, &finished, &other, &elsewhere, &unscheduled]);
-    let expected = ["10.1.0.1:8080 v1 Ready", "10.1.0.2:8080 v2 Ready", "10.1.0.3:8080 v3 NotReady", "10.1.0.4:8080 v4 NotReady"];
+    let world = world(&[
+        SERVICE,
+        &first,
+        &second,
+        &unready,
+        &pending,
+        &finished,
+        &other,
+        &elsewhere,
+        &unscheduled,
+    ]);
+    let expected = [
+        "10.1.0.1:8080 v1 Ready",
+        "10.1.0.2:8080 v2 Ready",
+        "10.1.0.3:8080 v3 NotReady",
+        "10.1.0.4:8080 v4 NotReady",
+    ];
     assert_eq!(endpoints(&world), expected);
     let endpoint = &world.endpoints[&name("shop/web")][0];
-    assert_eq!(endpoint.ports.get("metrics"), Some(&9090), "a port without a target leads to its own number");
+    assert_eq!(
+        endpoint.ports.get("metrics"),
+        Some(&9090),
+        "a port without a target leads to its own number"
+    );
     assert!(!endpoint.ports.contains_key("dns"), "UDP is not carried");
-    assert_eq!((endpoint.service_account.as_str(), endpoint.workload.as_str()), ("web-account", "v1"));
+    assert_eq!(
+        (endpoint.service_account.as_str(), endpoint.workload.as_str()),
+        ("web-account", "v1")
+    );
 }
 
 #[test]
@@ -92,8 +118,19 @@ fn slices_come_before_the_selector_and_their_conditions_count() {
           {addresses: [10.1.0.3], conditions: {ready: true, serving: true, terminating: true}}]",
         "[{name: http, port: 7000}, {name: dns, port: 53, protocol: UDP}]",
     );
-    let second = slice("two", "[{addresses: [10.1.0.4, 10.1.0.1]}]", "[{name: http, port: 7001}]");
-    let world = world(&[SERVICE, &listed, &second, &pod("v1", "10.1.0.1", ""), &pod("v2", "10.1.0.2", ""), &pod("v9", "10.1.0.9", "")]);
+    let second = slice(
+        "two",
+        "[{addresses: [10.1.0.4, 10.1.0.1]}]",
+        "[{name: http, port: 7001}]",
+    );
+    let world = world(&[
+        SERVICE,
+        &listed,
+        &second,
+        &pod("v1", "10.1.0.1", ""),
+        &pod("v2", "10.1.0.2", ""),
+        &pod("v9", "10.1.0.9", ""),
+    ]);
     let expected = [
         "10.1.0.1:7000 v1 Ready",
         "10.1.0.1:7001 v1 Ready",
@@ -139,12 +176,18 @@ spec: {clusterIP: 10.0.0.9, clusterIPs: [10.0.0.9, 'fd00::9'], ports: [{port: 80
 ",
     ]);
     let web = &world.services[&name("shop/web")];
-    assert_eq!((web.hostname.as_str(), web.ports.len()), ("web.shop.svc.cluster.local", 2));
+    assert_eq!(
+        (web.hostname.as_str(), web.ports.len()),
+        ("web.shop.svc.cluster.local", 2)
+    );
     let headless = &world.services[&name("default/headless")];
     assert!(headless.headless && headless.cluster_ips.is_empty());
     assert_eq!(headless.export_to, [".", "shop"]);
     let alias = &world.services[&name("default/alias")];
-    assert_eq!((alias.external_name.as_deref(), alias.created), (Some("web.example.com"), Some(1_704_067_200_000)));
+    assert_eq!(
+        (alias.external_name.as_deref(), alias.created),
+        (Some("web.example.com"), Some(1_704_067_200_000))
+    );
     assert!(!world.endpoints.contains_key(&name("default/alias")));
     let dual = &world.services[&name("default/dual")];
     assert_eq!(dual.cluster_ips.len(), 2);
@@ -154,20 +197,32 @@ spec: {clusterIP: 10.0.0.9, clusterIPs: [10.0.0.9, 'fd00::9'], ports: [{port: 80
 #[test]
 fn the_workload_of_a_pod_is_its_controller() {
     let owned = |kind: &str, owner: &str| {
-        let owners = format!("labels: {{pod-template-hash: abc12, app: web, version: v1}}, ownerReferences: [{{apiVersion: apps/v1, kind: {kind}, name: {owner}, uid: u, controller: true}}]");
+        let owners = format!(
+            "labels: {{pod-template-hash: abc12, app: web, version: v1}}, ownerReferences: [{{apiVersion: apps/v1, kind: {kind}, name: {owner}, uid: u, controller: true}}]"
+        );
         pod("v1", "10.1.0.1", "").replace("labels: {app: web, version: v1}", &owners)
     };
-    for (kind, owner, expected) in [("ReplicaSet", "web-abc12", "web"), ("StatefulSet", "db", "db"), ("ReplicaSet", "bare", "bare")] {
-        assert_eq!(world(&[&owned(kind, owner)]).pods[&name("shop/v1")].workload, expected, "{kind} {owner}");
+    for (kind, owner, expected) in [
+        ("ReplicaSet", "web-abc12", "web"),
+        ("StatefulSet", "db", "db"),
+        ("ReplicaSet", "bare", "bare"),
+    ] {
+        assert_eq!(
+            world(&[&owned(kind, owner)]).pods[&name("shop/v1")].workload,
+            expected,
+            "{kind} {owner}"
+        );
     }
 }
 
 fn apply(writer: &mut Writer, before: &World, text: &str) -> (Arc<World>, Changes) {
     // What a source tells after its first read: the objects one by one.
-    let events = events_of([("objects.yaml", text)]).into_iter().flat_map(|event| match event {
-        Event::Reset(all) => all.into_iter().map(Event::Apply).collect(),
-        other => vec![other],
-    });
+    let events = events_of([("objects.yaml", text)])
+        .into_iter()
+        .flat_map(|event| match event {
+            Event::Reset(all) => all.into_iter().map(Event::Apply).collect(),
+            other => vec![other],
+        });
     writer.apply(events);
     let world = writer.publish().expect("a change");
     let changes = Changes::between(before, &world);
@@ -177,39 +232,76 @@ fn apply(writer: &mut Writer, before: &World, text: &str) -> (Arc<World>, Change
 #[test]
 fn a_change_of_endpoints_touches_nothing_else() {
     let mut writer = Writer::default();
-    let base = [SERVICE, &slice("one", "[{addresses: [10.1.0.1]}]", "[{name: http, port: 7000}]")].join("---");
+    let base = [
+        SERVICE,
+        &slice("one", "[{addresses: [10.1.0.1]}]", "[{name: http, port: 7000}]"),
+    ]
+    .join("---");
     let (first, changes) = apply(&mut writer, &World::default(), &base);
     assert!(!changes.is_endpoints_only());
-    let more = slice("one", "[{addresses: [10.1.0.1]}, {addresses: [10.1.0.2]}]", "[{name: http, port: 7000}]");
+    let more = slice(
+        "one",
+        "[{addresses: [10.1.0.1]}, {addresses: [10.1.0.2]}]",
+        "[{name: http, port: 7000}]",
+    );
     let (second, changes) = apply(&mut writer, &first, &more);
     assert!(changes.is_endpoints_only());
     assert_eq!(changes.endpoints, BTreeSet::from([name("shop/web")]));
     assert!(changes.objects.is_empty());
-    assert!(Arc::ptr_eq(&first.services, &second.services), "what has not changed is the same allocation");
+    assert!(
+        Arc::ptr_eq(&first.services, &second.services),
+        "what has not changed is the same allocation"
+    );
     let renamed = SERVICE.replace("app: web", "app: other");
     let (third, changes) = apply(&mut writer, &second, &renamed);
-    assert_eq!(changes.objects.iter().map(ToString::to_string).collect::<Vec<_>>(), ["Service/shop/web"]);
+    assert_eq!(
+        changes.objects.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["Service/shop/web"]
+    );
     assert!(changes.endpoints.is_empty(), "slices decide, whatever the selector");
     let between = Changes::between(&first, &third);
-    assert_eq!((between.endpoints.len(), between.objects.len()), (1, 1), "an observer may skip worlds");
+    assert_eq!(
+        (between.endpoints.len(), between.objects.len()),
+        (1, 1),
+        "an observer may skip worlds"
+    );
 }
 
 #[test]
 fn a_pod_that_comes_changes_or_goes_moves_its_services() {
     let mut writer = Writer::default();
-    let (world, _) = apply(&mut writer, &World::default(), &[SERVICE, &pod("v1", "10.1.0.1", "")].join("---"));
+    let (world, _) = apply(
+        &mut writer,
+        &World::default(),
+        &[SERVICE, &pod("v1", "10.1.0.1", "")].join("---"),
+    );
     assert_eq!(endpoints(&world), ["10.1.0.1:8080 v1 Ready"]);
     let (world, changes) = apply(&mut writer, &world, &pod("v2", "10.1.0.2", ""));
     assert!(changes.is_endpoints_only());
     assert_eq!(endpoints(&world), ["10.1.0.1:8080 v1 Ready", "10.1.0.2:8080 v2 Ready"]);
-    let (world, _) = apply(&mut writer, &world, &pod("v1", "10.1.0.1", "").replace("app: web", "app: away"));
+    let (world, _) = apply(
+        &mut writer,
+        &world,
+        &pod("v1", "10.1.0.1", "").replace("app: web", "app: away"),
+    );
     assert_eq!(endpoints(&world), ["10.1.0.2:8080 v2 Ready"]);
-    let (world, _) = apply(&mut writer, &world, &pod("v2", "10.1.0.2", ", conditions: [{type: Ready, status: 'False'}]"));
+    let (world, _) = apply(
+        &mut writer,
+        &world,
+        &pod("v2", "10.1.0.2", ", conditions: [{type: Ready, status: 'False'}]"),
+    );
     assert_eq!(endpoints(&world), ["10.1.0.2:8080 v2 NotReady"]);
-    writer.apply([Event::Delete(super::ObjectKey { kind: Kind::Pod, name: name("shop/v2") })]);
+    writer.apply([Event::Delete(super::ObjectKey {
+        kind: Kind::Pod,
+        name: name("shop/v2"),
+    })]);
     let world = writer.publish().unwrap();
     assert_eq!(endpoints(&world), [""; 0]);
-    assert_eq!(world.endpoints[&name("shop/web")].len(), 0, "a Service without endpoints is known to have none");
+    assert_eq!(
+        world.endpoints[&name("shop/web")].len(),
+        0,
+        "a Service without endpoints is known to have none"
+    );
 }
 
 #[test]
@@ -218,7 +310,15 @@ fn a_refused_object_keeps_its_last_good_value_and_the_same_content_is_no_change(
     let (world, _) = apply(&mut writer, &World::default(), SERVICE);
     let broken = SERVICE.replace("port: 80,", "port: eighty,");
     let verdicts = writer.apply(events_of([("objects.yaml", broken.as_str())]));
-    let Outcome::Read { generation, in_force, findings, .. } = &verdicts[0].outcome else { panic!("{verdicts:?}") };
+    let Outcome::Read {
+        generation,
+        in_force,
+        findings,
+        ..
+    } = &verdicts[0].outcome
+    else {
+        panic!("{verdicts:?}")
+    };
     assert_eq!(findings.len(), 1);
     assert_eq!(*in_force, Some(world.services[&name("shop/web")].generation));
     assert_ne!(*in_force, Some(*generation));
@@ -226,7 +326,12 @@ fn a_refused_object_keeps_its_last_good_value_and_the_same_content_is_no_change(
     assert!(Changes::between(&world, &kept).is_empty());
     let moved = format!("# a remark\n{SERVICE}");
     let verdicts = writer.apply(events_of([("objects.yaml", moved.as_str())]));
-    let Outcome::Read { generation, in_force, .. } = &verdicts[0].outcome else { panic!("{verdicts:?}") };
+    let Outcome::Read {
+        generation, in_force, ..
+    } = &verdicts[0].outcome
+    else {
+        panic!("{verdicts:?}")
+    };
     assert_eq!(*in_force, Some(*generation));
     assert!(Changes::between(&world, &writer.publish().unwrap()).is_empty());
 }
@@ -234,10 +339,18 @@ fn a_refused_object_keeps_its_last_good_value_and_the_same_content_is_no_change(
 #[test]
 fn a_reset_removes_what_it_does_not_name() {
     let mut writer = Writer::default();
-    writer.apply(events_of([("a.yaml", SERVICE), ("b.yaml", pod("v1", "10.1.0.1", "").as_str())]));
+    writer.apply(events_of([
+        ("a.yaml", SERVICE),
+        ("b.yaml", pod("v1", "10.1.0.1", "").as_str()),
+    ]));
     let full = writer.publish().unwrap();
     let verdicts = writer.apply(events_of([("a.yaml", SERVICE)]));
-    assert!(verdicts.iter().any(|verdict| matches!(verdict.outcome, Outcome::Deleted)), "{verdicts:?}");
+    assert!(
+        verdicts
+            .iter()
+            .any(|verdict| matches!(verdict.outcome, Outcome::Deleted)),
+        "{verdicts:?}"
+    );
     let less = writer.publish().unwrap();
     assert_eq!((full.pods.len(), less.pods.len()), (1, 0));
     assert_eq!(endpoints(&less), [""; 0]);
@@ -247,12 +360,14 @@ fn a_reset_removes_what_it_does_not_name() {
 #[test]
 fn policies_stand_in_order_of_age_and_the_mesh_is_read() {
     let rule = |name: &str, namespace: &str, created: &str| {
-        format!("
+        format!(
+            "
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: {name}, namespace: {namespace}{created}}}
 spec: {{host: web.shop.svc.cluster.local}}
-")
+"
+        )
     };
     let mesh = "
 apiVersion: v1
@@ -265,8 +380,11 @@ data:
     let young = rule("a", "shop", ", creationTimestamp: '2024-02-01T00:00:00Z'");
     let old = rule("z", "shop", ", creationTimestamp: '2024-01-01T00:00:00Z'");
     let world = world(&[&young, &old, &rule("m", "b", ""), &rule("m", "a", ""), mesh]);
-    let names: Vec<_> =
-        world.destination_rules.iter().map(|rule| format!("{}/{}", rule.meta.namespace, rule.meta.name)).collect();
+    let names: Vec<_> = world
+        .destination_rules
+        .iter()
+        .map(|rule| format!("{}/{}", rule.meta.namespace, rule.meta.name))
+        .collect();
     assert_eq!(names, ["a/m", "b/m", "shop/z", "shop/a"]);
     assert_ne!(*world.mesh, weft_policies::mesh::MeshConfig::default());
 }
