@@ -68,15 +68,15 @@ pub(super) fn tier(
     let loads = shares(set.overprovisioning_percent(), priorities, &counts);
     let carried: usize = loads.iter().sum();
     if carried == 0 {
-        let panic = panic_threshold_percent > 0.0;
-        return if panic {
-            Ok(Tier {
-                places: whole(priorities, draws),
-                panic: true,
-            })
-        } else {
-            Err(NoEndpoint::Unhealthy)
-        };
+        if panic_threshold_percent > 0.0 {
+            let places = whole(priorities, draws);
+            return Ok(Tier { places, panic: true });
+        }
+        // A share below one percent rounds to nothing; without panic the few that are left carry everything.
+        let left = counts.iter().position(|healthy| *healthy > 0);
+        return left
+            .map(|index| calm(&priorities[index].places))
+            .ok_or(NoEndpoint::Unhealthy);
     }
     let mut point = draws.below(carried);
     for (index, load) in loads.iter().enumerate() {

@@ -5,6 +5,8 @@
 mod cursor;
 mod eligible;
 mod pick;
+#[cfg(test)]
+mod tests;
 
 pub use cursor::Cursor;
 pub use eligible::NoEndpoint;

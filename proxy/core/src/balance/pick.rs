@@ -86,7 +86,7 @@ impl<L: Load> Pool<'_, L> {
         for _ in 0..DRAWS_MAX {
             let place = self.by_lot(draws)?;
             let crowd = u64::from(self.load.active(place)) + 1;
-            if draws.next() % crowd == 0 {
+            if draws.next().is_multiple_of(crowd) {
                 return Ok(place);
             }
             let strain = crowd as f64 / f64::from(self.set.endpoints()[place].weight);

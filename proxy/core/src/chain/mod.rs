@@ -7,6 +7,8 @@ mod http;
 mod listener;
 mod listeners;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 pub use find::{ConnectionFacts, TransportProtocol};
 pub use http::{

@@ -47,6 +47,10 @@ pub struct RouteFilters {
 
 /// What is done with a request.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most routes forward, and a pointer more would be followed by each request"
+)]
 pub enum Action {
     /// Sent to a cluster.
     Forward(Forward),
