@@ -43,11 +43,13 @@ fn listener(address: SocketAddr) -> Resource {
             idle_timeout: Some(LIMIT),
             ..HttpProtocolOptions::default()
         }),
-        route_specifier: Some(http_connection_manager::RouteSpecifier::RouteConfig(RouteConfiguration {
-            name: "inline".to_owned(),
-            virtual_hosts: vec![host],
-            ..RouteConfiguration::default()
-        })),
+        route_specifier: Some(http_connection_manager::RouteSpecifier::RouteConfig(
+            RouteConfiguration {
+                name: "inline".to_owned(),
+                virtual_hosts: vec![host],
+                ..RouteConfiguration::default()
+            },
+        )),
         http_filters: vec![HttpFilter {
             name: "envoy.filters.http.router".to_owned(),
             config_type: Some(http_filter::ConfigType::TypedConfig(pack(&Router::default()))),
@@ -84,14 +86,21 @@ async fn proxy() -> (Proxy, SocketAddr, AdsServer, AdsStream) {
     let address = free_address();
     stream.send(TypeUrl::Cluster, "1", &[], &[]).await;
     stream.send(TypeUrl::Listener, "2", &[listener(address)], &[]).await;
-    eventually("the listener is bound", async || tokio::net::TcpStream::connect(address).await.ok().map(drop))
+    eventually("the listener is bound", async || {
+        tokio::net::TcpStream::connect(address).await.ok().map(drop)
+    })
     .await;
     (proxy, address, server, stream)
 }
 
 async fn failures(proxy: &Proxy, reason: &str) -> Option<String> {
-    let page = client::get(proxy.admin(), "admin", "/stats/prometheus", &[]).await.ok()?.text();
-    let line = page.lines().find(|line| line.starts_with("weft_request_failures_total") && line.contains(reason))?;
+    let page = client::get(proxy.admin(), "admin", "/stats/prometheus", &[])
+        .await
+        .ok()?
+        .text();
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("weft_request_failures_total") && line.contains(reason))?;
     line.rsplit(' ').next().map(str::to_owned)
 }
 
@@ -99,7 +108,9 @@ async fn failures(proxy: &Proxy, reason: &str) -> Option<String> {
 async fn a_head_that_does_not_end_is_answered_with_408_and_counted_once() {
     let (proxy, address, _server, _stream) = proxy().await;
     let mut slow = Client::connect(address).await;
-    slow.send("GET / HTTP/1.1\r\nhost: a\r\nx-slow: ").await.expect("room for a head");
+    slow.send("GET / HTTP/1.1\r\nhost: a\r\nx-slow: ")
+        .await
+        .expect("room for a head");
     let reply = slow.reply(false).await.expect("a reply");
     assert_eq!(reply.status, 408);
     assert!(slow.ended().await);

@@ -60,15 +60,26 @@ impl Server {
             metrics: Arc::new(Metrics::default()),
         };
         let task = tokio::spawn(async move {
-            serve::serve(listener, settings, fastrand::Rng::with_seed(1)).await.unwrap();
+            serve::serve(listener, settings, fastrand::Rng::with_seed(1))
+                .await
+                .unwrap();
         });
-        Self { address, script, worlds, board, task }
+        Self {
+            address,
+            script,
+            worlds,
+            board,
+            task,
+        }
     }
 
     fn publish(&self, set: ResourceSet) {
         let generation = self.worlds.borrow().generation + 1;
         *self.script.0.lock().unwrap() = (Arc::new(set), generation);
-        self.worlds.send_replace(Arc::new(World { generation, ..World::default() }));
+        self.worlds.send_replace(Arc::new(World {
+            generation,
+            ..World::default()
+        }));
     }
 
     async fn stop(self) -> String {
@@ -88,9 +99,15 @@ impl Sink for Keep {
         let mut refused = Vec::new();
         for resource in &update.upserts {
             if &*resource.name == "bad" && update.kind == TypeUrl::Cluster {
-                refused.push(Rejection { name: resource.name.to_string(), reason: "is bad".into() });
+                refused.push(Rejection {
+                    name: resource.name.to_string(),
+                    reason: "is bad".into(),
+                });
             } else {
-                kept.insert(format!("{} {}", update.kind, resource.name), resource.version.to_string());
+                kept.insert(
+                    format!("{} {}", update.kind, resource.name),
+                    resource.version.to_string(),
+                );
             }
         }
         for name in &update.removals {
@@ -124,12 +141,20 @@ impl Proxy {
         let (stop, stopped) = watch::channel(false);
         let settings = xds::Settings {
             server: server.to_owned(),
-            node: Node { id: "router~127.0.0.1~gw.ns~ns.svc.cluster.local".into(), ..Node::default() },
+            node: Node {
+                id: "router~127.0.0.1~gw.ns~ns.svc.cluster.local".into(),
+                ..Node::default()
+            },
             state_dir,
             rng: fastrand::Rng::with_seed(1),
         };
         let task = tokio::spawn(xds::run(settings, keep.clone(), status_sender, stopped));
-        Self { keep, status, stop, task }
+        Self {
+            keep,
+            status,
+            stop,
+            task,
+        }
     }
 
     async fn holds(&self, expected: &str) {
@@ -152,17 +177,33 @@ fn set(clusters: &[&str], content: &str) -> ResourceSet {
             ..Cluster::default()
         };
         set.clusters.insert(name.to_string(), Resource::encode(name, &message));
-        let message = ClusterLoadAssignment { cluster_name: name.to_string(), ..Default::default() };
+        let message = ClusterLoadAssignment {
+            cluster_name: name.to_string(),
+            ..Default::default()
+        };
         set.endpoints.insert(name.to_string(), Resource::encode(name, &message));
     }
-    let rds = hcm::Rds { route_config_name: "http.80".into(), ..Default::default() };
+    let rds = hcm::Rds {
+        route_config_name: "http.80".into(),
+        ..Default::default()
+    };
     let manager = HttpConnectionManager {
         route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(rds)),
         ..Default::default()
     };
-    let filter = Filter { config_type: Some(ConfigType::TypedConfig(pack(&manager))), ..Default::default() };
-    let chain = FilterChain { filters: vec![filter], ..Default::default() };
-    let listener = Listener { name: "l".into(), filter_chains: vec![chain], ..Default::default() };
+    let filter = Filter {
+        config_type: Some(ConfigType::TypedConfig(pack(&manager))),
+        ..Default::default()
+    };
+    let chain = FilterChain {
+        filters: vec![filter],
+        ..Default::default()
+    };
+    let listener = Listener {
+        name: "l".into(),
+        filter_chains: vec![chain],
+        ..Default::default()
+    };
     set.listeners.insert("l".into(), Resource::encode("l", &listener));
     let table = RouteConfiguration {
         name: "http.80".into(),
@@ -180,14 +221,22 @@ async fn nothing_is_answered_before_the_first_full_read_and_everything_after_it(
     let server = Server::start("127.0.0.1:0");
     let proxy = Proxy::start(&server.address.to_string(), None);
     let mut status = proxy.status.clone();
-    let early = tokio::time::timeout(std::time::Duration::from_millis(100), status.wait_for(|now| now.connected)).await;
-    assert!(early.is_err(), "answered out of an empty world");
+    let early = tokio::time::timeout(
+        std::time::Duration::from_millis(100),
+        status.wait_for(|now| now.connected),
+    );
+    assert!(early.await.is_err(), "answered out of an empty world");
     server.publish(set(&["a"], "1"));
     proxy.holds(ALL).await;
     status.wait_for(|now| now.synced).await.unwrap();
     let node = "router~127.0.0.1~gw.ns~ns.svc.cluster.local";
     eventually("the board says so", async || {
-        server.board.proxies().iter().any(|proxy| proxy.node == node && proxy.world == 1).then_some(())
+        server
+            .board
+            .proxies()
+            .iter()
+            .any(|proxy| proxy.node == node && proxy.world == 1)
+            .then_some(())
     })
     .await;
 }
@@ -200,7 +249,10 @@ async fn a_refused_resource_harms_no_other_and_is_named_on_the_board() {
     proxy.holds(ALL).await;
     let refusals = eventually("a refusal", async || {
         let proxies = server.board.proxies();
-        proxies.first().filter(|proxy| !proxy.refused.is_empty()).map(|proxy| proxy.refused.clone())
+        proxies
+            .first()
+            .filter(|proxy| !proxy.refused.is_empty())
+            .map(|proxy| proxy.refused.clone())
     })
     .await;
     assert_eq!((refusals[0].kind, refusals[0].problem.as_str()), ("CDS", "bad: is bad"));
@@ -225,7 +277,10 @@ async fn a_restarted_server_is_caught_up_with_and_nothing_is_unlearnt_meanwhile(
     let before = proxy.keep.version("RDS http.80");
     server.publish(set(&["a"], "2"));
     proxy.holds(ALL).await;
-    eventually("the new routes", async || (proxy.keep.version("RDS http.80") != before).then_some(())).await;
+    eventually("the new routes", async || {
+        (proxy.keep.version("RDS http.80") != before).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use crate::http::flags::Flags;
 const SERIES_MAX: usize = 8192;
 /// Two significant digits: values up to 1% apart share a bucket.
 const SIGNIFICANT_DIGITS: u8 = 2;
+/// Larger values are counted as this one: 19 hours in microseconds, 64 GiB in bytes. Bounds the size of a histogram.
+const VALUE_MAX: u64 = 1 << 36;
 
 /// What tells the series of one worker apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +60,10 @@ impl Recorded {
 
     fn record(&mut self, value: u64) {
         self.sum += value;
-        self.values.saturating_record(value);
+        // Not `saturating_record`: that one clamps to what the histogram can hold now instead of letting it grow.
+        self.values
+            .record(value.min(VALUE_MAX))
+            .expect("a histogram that may grow takes any value below its bound");
     }
 }
 
