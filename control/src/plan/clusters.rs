@@ -123,7 +123,8 @@ pub(super) struct Clusters {
 /// Plans a cluster for every port of every visible host and for each subset of it.
 pub(super) fn clusters(context: &Context<'_>) -> Clusters {
     let mut all = Clusters::default();
-    for host in context.registry.iter() {
+    // A name that stands for another host leads to the clusters of that.
+    for host in context.registry.iter().filter(|host| host.stands_for.is_none()) {
         let rule = context.rule_of(host);
         for port in &host.ports {
             all.put(context, host, port, rule.as_deref(), None);
@@ -214,7 +215,7 @@ fn is_as_dialled(policy: &TrafficPolicy) -> bool {
 fn origin(host: &Host, port: &Port) -> EndpointsOrigin {
     match &host.source {
         Source::Entry(entry) => EndpointsOrigin::Entry {
-            entry: Arc::clone(entry),
+            entry: Arc::clone(port.entry.as_ref().unwrap_or(entry)),
             host: host.name.clone(),
             port: port.number,
         },
@@ -247,6 +248,8 @@ fn kind(host: &Host, policy: &TrafficPolicy, context: &Context<'_>, plan: &Endpo
         // The name of a wildcard host is only known by its requests; nothing resolves it yet.
         Some(Resolution::None | Resolution::Static | Resolution::DynamicDns) => ClusterKind::Eds,
         None if host.alias_of().is_some() => dns(false),
+        // The client has resolved the name itself and means the endpoint that it dialled.
+        None if host.is_headless() && context.scope.node_type == NodeType::Sidecar => ClusterKind::OriginalDestination,
         None => ClusterKind::Eds,
     }
 }

@@ -50,20 +50,23 @@ pub(super) fn target(
 
 /// What requests to a host of its own port are given.
 pub(super) fn own_target(context: &Context<'_>, host: &Host, port: u16) -> TargetInputs {
+    let host = real(context, host);
     TargetInputs {
         cluster: names::outbound_cluster(port, "", &host.name),
         hash: hash_key(context, host, port, None),
     }
 }
 
-/// The host; where that is another name for a known one, the known one.
 fn find<'c>(context: &'c Context<'_>, name: &str) -> Option<&'c Host> {
-    let host = context.registry.get(name)?;
-    Some(
-        host.alias_of()
-            .and_then(|real| context.registry.get(&real.to_ascii_lowercase()))
-            .unwrap_or(host),
-    )
+    Some(real(context, context.registry.get(name)?))
+}
+
+/// The host itself, or the one that it stands for.
+fn real<'c>(context: &'c Context<'_>, host: &'c Host) -> &'c Host {
+    host.stands_for
+        .as_ref()
+        .and_then(|real| context.registry.get(real))
+        .unwrap_or(host)
 }
 
 /// The port stated, else the only one of the host, else that of the listener.

@@ -30,8 +30,10 @@ pub(super) struct Host {
     pub(super) addresses: Vec<IpAddr>,
     /// The object that declares it.
     pub(super) source: Source,
-    /// Ports; UDP is left out.
+    /// Ports; UDP is left out. Another name for a known host has the ports of that.
     pub(super) ports: Vec<Port>,
+    /// The known host that it is another name for.
+    pub(super) stands_for: Option<String>,
 }
 
 /// The object that declares a host.
@@ -44,11 +46,13 @@ pub(super) enum Source {
 }
 
 /// One port of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Port {
     pub(super) name: String,
     pub(super) number: u16,
     pub(super) protocol: Protocol,
+    /// The ServiceEntry that declares it: several of one host may each bring ports.
+    pub(super) entry: Option<Arc<Object<ServiceEntry>>>,
 }
 
 impl Port {
@@ -77,7 +81,28 @@ impl Registry {
                 }
             }
         }
+        registry.resolve_aliases();
         registry
+    }
+
+    /// A name that stands for a known host is served as that is.
+    fn resolve_aliases(&mut self) {
+        let aliases = self.hosts.values().filter_map(|host| {
+            let real = host.alias_of()?.to_ascii_lowercase();
+            let ports = self
+                .hosts
+                .get(&real)
+                .filter(|real| real.alias_of().is_none())?
+                .ports
+                .clone();
+            Some((host.name.clone(), real, ports))
+        });
+        for (alias, real, ports) in aliases.collect::<Vec<_>>() {
+            if let Some(host) = self.hosts.get_mut(&alias) {
+                host.ports = ports;
+                host.stands_for = Some(real);
+            }
+        }
     }
 
     fn put(&mut self, host: Host, namespace: &str) {
@@ -86,7 +111,7 @@ impl Registry {
                 self.hosts.insert(host.name.clone(), host);
             }
             Some(known) if known.namespace != namespace && host.namespace == namespace => *known = host,
-            Some(_) => {}
+            Some(known) => known.join(host),
         }
     }
 
@@ -102,13 +127,35 @@ impl Registry {
 }
 
 impl Host {
+    /// Takes the ports of a younger ServiceEntry of the same host and namespace, if it is of the same making (Istio:
+    /// `sidecar.go: canMergeServices`).
+    fn join(&mut self, younger: Self) {
+        let (Source::Entry(a), Source::Entry(b)) = (&self.source, &younger.source) else {
+            return;
+        };
+        let alike = a.meta.namespace == b.meta.namespace
+            && a.meta.labels == b.meta.labels
+            && a.spec.resolution == b.spec.resolution
+            && a.spec.export_to == b.spec.export_to;
+        if alike {
+            let new = younger
+                .ports
+                .into_iter()
+                .filter(|port| self.port(port.number).is_none())
+                .collect::<Vec<_>>();
+            self.ports.extend(new);
+        }
+    }
+
     fn of_service(service: &Arc<Service>) -> Self {
         let ports = service.ports.iter().map(|port| Port {
             name: port.name.clone(),
             number: port.number,
             protocol: port.protocol,
+            entry: None,
         });
         Self {
+            stands_for: None,
             name: service.hostname.to_ascii_lowercase(),
             namespace: service.namespace.clone(),
             addresses: service.cluster_ips.clone(),
@@ -123,9 +170,11 @@ impl Host {
                 name: port.name.clone(),
                 number: u16::try_from(port.number).ok()?,
                 protocol: port.protocol,
+                entry: Some(Arc::clone(entry)),
             })
         });
         Self {
+            stands_for: None,
             name: host.to_ascii_lowercase(),
             namespace: entry.meta.namespace.clone(),
             // Whole networks are matched by address elsewhere; they are no authorities.
@@ -143,6 +192,11 @@ impl Host {
     /// The port of this number.
     pub(super) fn port(&self, number: u16) -> Option<&Port> {
         self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// Whether clients resolve it to the addresses of its endpoints.
+    pub(super) fn is_headless(&self) -> bool {
+        matches!(&self.source, Source::Service(service) if service.headless)
     }
 
     /// The name that it is another name for.

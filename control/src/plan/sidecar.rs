@@ -15,11 +15,11 @@ use weft_policies::kind::protocol::Protocol;
 
 /// What a port number is used for on the wildcard address.
 #[derive(Default)]
-struct Wildcard {
+struct Wildcard<'c> {
     http: bool,
-    /// A host whose protocol is found out has no address of its own there.
-    detect: bool,
-    /// The first opaque host without an address; others on the same port are not reachable by it.
+    /// Hosts whose protocol is found out and that have no address of their own.
+    detected: Vec<&'c Host>,
+    /// Where opaque bytes go: to the first host without an address; others on the same port are not reachable by it.
     tcp: Option<String>,
 }
 
@@ -27,25 +27,15 @@ struct Wildcard {
 pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
     not_yet(context);
     let owners = virtual_hosts::owners(context);
-    let mut wildcard: BTreeMap<u16, Wildcard> = BTreeMap::new();
-    for host in context.registry.iter() {
+    let mut wildcard: BTreeMap<u16, Wildcard<'_>> = BTreeMap::new();
+    for host in context.registry.iter().filter(|host| host.stands_for.is_none()) {
         for port in &host.ports {
             one_port(context, plan, &owners, &mut wildcard, host, port);
         }
     }
     for (port, used) in wildcard {
-        if used.http || used.detect {
-            let table = virtual_hosts::table(context, &owners, port);
-            plan.routes.insert(table.name.clone(), table);
-        }
-        listen(
-            context,
-            plan,
-            Ipv4Addr::UNSPECIFIED.into(),
-            port,
-            wildcard_kind(context, port, used),
-            Vec::new(),
-        );
+        let kind = shared(context, plan, &owners, port, used);
+        listen(context, plan, Ipv4Addr::UNSPECIFIED.into(), port, kind, Vec::new());
     }
     let port = context.world.mesh.proxy_listen_port;
     let capture = ListenerInputs {
@@ -63,12 +53,12 @@ pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
 }
 
 /// Declared HTTP shares a listener with all others on its port number; the rest has one per virtual address.
-fn one_port(
+fn one_port<'c>(
     context: &Context<'_>,
     plan: &mut Plan,
     owners: &[Owner],
-    wildcard: &mut BTreeMap<u16, Wildcard>,
-    host: &Host,
+    wildcard: &mut BTreeMap<u16, Wildcard<'c>>,
+    host: &'c Host,
     port: &Port,
 ) {
     let cluster = names::outbound_cluster(port.number, "", &host.name);
@@ -79,7 +69,9 @@ fn one_port(
     let detected = port.protocol == Protocol::Detect;
     if host.addresses.is_empty() {
         let used = wildcard.entry(port.number).or_default();
-        used.detect |= detected;
+        if detected {
+            used.detected.push(host);
+        }
         used.tcp.get_or_insert(cluster);
         return;
     }
@@ -107,24 +99,25 @@ fn one_port(
     }
 }
 
-fn wildcard_kind(context: &Context<'_>, port: u16, used: Wildcard) -> ListenerKind {
-    let routes = port.to_string();
-    match used {
-        Wildcard {
-            http: true,
-            detect: false,
-            tcp: None,
-        } => ListenerKind::Http { routes },
-        Wildcard {
-            http: false,
-            detect: false,
-            tcp: Some(cluster),
-        } => ListenerKind::Tcp { cluster },
-        Wildcard { tcp, .. } => ListenerKind::Detect {
-            routes,
-            cluster: tcp,
-            unknown: unknown(context),
-        },
+/// The listener that all hosts on a port number share. What is no HTTP on it goes where it was going, unless a host
+/// without an address takes it.
+fn shared(context: &Context<'_>, plan: &mut Plan, owners: &[Owner], port: u16, used: Wildcard<'_>) -> ListenerKind {
+    let table = match (used.http, used.detected.as_slice(), &used.tcp) {
+        (false, [], Some(cluster)) => {
+            return ListenerKind::Tcp {
+                cluster: cluster.clone(),
+            };
+        }
+        // The only host on the port: whatever authority is asked for means it.
+        (false, [only], _) => virtual_hosts::table_of(context, owners, only, port),
+        _ => virtual_hosts::table(context, owners, port),
+    };
+    let routes = table.name.clone();
+    plan.routes.insert(routes.clone(), table);
+    ListenerKind::Detect {
+        routes,
+        cluster: used.tcp,
+        unknown: unknown(context),
     }
 }
 

@@ -41,15 +41,6 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
                 inputs.path_normalization,
             )];
         }
-        ListenerKind::Http { routes } => {
-            handed_over(&mut listener);
-            listener.filter_chains = vec![http::chain(
-                &stat_prefix,
-                routes,
-                http::Trust::Application,
-                inputs.path_normalization,
-            )];
-        }
         ListenerKind::Tcp { cluster } => {
             handed_over(&mut listener);
             listener.filter_chains = vec![tcp::chain(cluster, cluster)];

@@ -42,11 +42,6 @@ pub enum ListenerKind {
         /// What becomes of unknown destinations.
         unknown: Unknown,
     },
-    /// A port on which only HTTP is expected.
-    Http {
-        /// Its route table.
-        routes: String,
-    },
     /// Opaque bytes to one cluster.
     Tcp {
         /// The cluster.
