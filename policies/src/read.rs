@@ -217,11 +217,10 @@ fn read_meta(document: &Document, field: &Field<'_>) -> Option<Meta> {
 
 /// A DNS subdomain (RFC 1123), as Kubernetes asks of names.
 fn object_name(name: &str) -> Check {
-    if name.len() <= 253
-        && name
-            .split('.')
-            .all(|part| !part.is_empty() && validate::dns_label(&part[..part.len().min(63)]).is_ok())
-    {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let good = |part: &[u8]| edge(part.first()) && edge(part.last()) && part.iter().copied().all(inner);
+    if name.len() <= 253 && name.as_bytes().split(|b| *b == b'.').all(good) {
         return Ok(());
     }
     Err(Problem::new(

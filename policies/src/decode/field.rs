@@ -45,6 +45,11 @@ const FINDINGS_MAX: usize = 100;
 
 impl Sink {
     pub(crate) fn new(object: ObjectRef, file: Arc<str>) -> Self {
+        let object = ObjectRef {
+            kind: one_line(&object.kind),
+            namespace: one_line(&object.namespace),
+            name: one_line(&object.name),
+        };
         Self {
             object,
             file,
@@ -74,11 +79,27 @@ impl Sink {
                 file: Arc::clone(&self.file),
                 line,
             },
-            path: path.to_owned(),
-            problem: problem.problem,
+            path: one_line(path),
+            problem: one_line(&problem.problem),
             fix: problem.fix,
         });
     }
+}
+
+/// Characters of a quoted value that are worth showing.
+const QUOTE_CHARS_MAX: usize = 400;
+
+/// A finding is one line of bearable length, whatever the user wrote.
+fn one_line(text: &str) -> String {
+    let mut line: String = text
+        .chars()
+        .take(QUOTE_CHARS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(QUOTE_CHARS_MAX).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 /// A value with its place.

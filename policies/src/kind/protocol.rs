@@ -144,3 +144,32 @@ impl fmt::Display for Protocol {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Protocol;
+
+    #[test]
+    fn a_service_port_says_its_protocol_by_app_protocol_then_name_then_number() {
+        for (app, name, number, expected) in [
+            (None, Some("http"), 80, Protocol::Http),
+            (None, Some("http-web"), 80, Protocol::Http),
+            (None, Some("HTTP2-x"), 80, Protocol::Http2),
+            (None, Some("grpc-web"), 80, Protocol::GrpcWeb),
+            (None, Some("grpc-web-x"), 80, Protocol::GrpcWeb),
+            (None, Some("grpc-other"), 80, Protocol::Grpc),
+            (None, Some("httpx"), 80, Protocol::Detect),
+            (Some("kubernetes.io/h2c"), Some("tcp"), 80, Protocol::Http2),
+            (Some("kubernetes.io/ws"), None, 80, Protocol::Http),
+            (Some("example.com/own"), Some("tcp"), 80, Protocol::Tcp),
+            (None, Some("db"), 3306, Protocol::Tcp),
+            (None, Some("mysql"), 3306, Protocol::MySql),
+            (None, None, 8080, Protocol::Detect),
+        ] {
+            let got = Protocol::of_service_port(app, name, number, Some("TCP"));
+            assert_eq!(got, expected, "{app:?} {name:?} {number}");
+        }
+        let udp = Protocol::of_service_port(None, Some("http"), 80, Some("UDP"));
+        assert_eq!(udp, Protocol::Udp);
+    }
+}
