@@ -26,7 +26,7 @@ pub(super) fn manager(
         "use normalize_path and merge_slashes",
     )?;
     note_ignored(context, source);
-    let common = source.common_http_protocol_options.clone().unwrap_or_default();
+    let common = source.common_http_protocol_options.unwrap_or_default();
     let upgrades = source.upgrade_configs.iter().map(|upgrade| Upgrade {
         kind: upgrade.upgrade_type.to_ascii_lowercase().into(),
         enabled: upgrade.enabled.as_ref().is_none_or(|enabled| enabled.value),

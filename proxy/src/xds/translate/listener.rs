@@ -132,6 +132,8 @@ fn inspectors(context: &mut Context<'_>, source: &pb::listener::Listener) -> Out
     Ok(inspectors)
 }
 
+const EVERY_PORT: std::ops::Range<u32> = 0..1 << 16;
+
 /// Destination ports for which a listener filter is off: one range, or any of several.
 fn off_ports(source: Option<&pb::listener::ListenerFilterChainMatchPredicate>) -> Outcome<Vec<std::ops::Range<u32>>> {
     use pb::listener::listener_filter_chain_match_predicate::Rule;
@@ -139,7 +141,7 @@ fn off_ports(source: Option<&pb::listener::ListenerFilterChainMatchPredicate>) -
         return Ok(Vec::new());
     };
     match rule {
-        Rule::AnyMatch(true) => Ok(vec![0..1 << 16]),
+        Rule::AnyMatch(true) => Ok(vec![EVERY_PORT]),
         Rule::AnyMatch(false) => Ok(Vec::new()),
         Rule::DestinationPortRange(range) => {
             let bound = |value: i32| {
@@ -147,7 +149,8 @@ fn off_ports(source: Option<&pb::listener::ListenerFilterChainMatchPredicate>) -
                     .map_err(|_| invalid(value, "a port"))
                     .at("filter_disabled")
             };
-            Ok(vec![bound(range.start)?..bound(range.end)?])
+            let ports = bound(range.start)?..bound(range.end)?;
+            Ok(vec![ports])
         }
         Rule::OrMatch(set) => {
             let mut ports = Vec::new();

@@ -1,0 +1,113 @@
+use weft_proxy_core::cluster::{ClusterKind, Health};
+use weft_xds::pack;
+
+use super::*;
+
+#[test]
+fn clusters_name_their_service() {
+    let labels = |name: &str, metadata: Option<pb::core::Metadata>| {
+        let source = pb::cluster::Cluster {
+            name: name.to_owned(),
+            metadata,
+            ..Default::default()
+        };
+        let labels = cluster(&source, &mut Bindings::new(0)).unwrap().value.destination;
+        [labels.service, labels.service_name, labels.service_namespace].map(|label| label.to_string())
+    };
+    let reviews = "outbound|9080|v1|reviews.prod.svc.cluster.local";
+    assert_eq!(
+        labels(reviews, None),
+        ["reviews.prod.svc.cluster.local", "reviews", "prod"]
+    );
+    assert_eq!(
+        labels("outbound|443||api.partner.io", None),
+        ["api.partner.io", "api", "unknown"]
+    );
+    assert_eq!(
+        labels("PassthroughCluster", None),
+        ["PassthroughCluster", "PassthroughCluster", "unknown"]
+    );
+    let service = structure(&[("host", text("h")), ("name", text("n")), ("namespace", text("ns"))]);
+    let service = pb::protobuf::Value {
+        kind: Some(pb::protobuf::value::Kind::StructValue(service)),
+    };
+    let list = pb::protobuf::value::Kind::ListValue(pb::protobuf::ListValue { values: vec![service] });
+    let istio = metadata("istio", &[("services", pb::protobuf::Value { kind: Some(list) })]);
+    assert_eq!(labels(reviews, Some(istio)), ["h", "n", "ns"]);
+}
+
+#[test]
+fn encryption_that_cannot_be_had_is_refused() {
+    let tls = pb::core::TransportSocket {
+        name: "tls".to_owned(),
+        config_type: Some(pb::core::transport_socket::ConfigType::TypedConfig(pack(
+            &pb::tls::UpstreamTlsContext::default(),
+        ))),
+    };
+    let source = pb::cluster::Cluster {
+        name: "a".to_owned(),
+        transport_socket: Some(tls.clone()),
+        ..Default::default()
+    };
+    let refusal = cluster(&source, &mut Bindings::new(0)).unwrap_err().to_string();
+    assert_eq!(refusal, "a: transport_socket: is not supported: only plain text");
+    let chain = pb::listener::FilterChain {
+        transport_socket: Some(tls),
+        ..Default::default()
+    };
+    let refusal = listener(&bound(vec![chain]), &mut Bindings::new(0))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        refusal,
+        "l: filter_chains[0].transport_socket: is not supported: only plain text"
+    );
+}
+
+#[test]
+fn endpoints_carry_health_and_workload() {
+    use pb::core::HealthStatus;
+    let list = vec![
+        lb_endpoint("10.0.0.1", HealthStatus::Unknown),
+        lb_endpoint("10.0.0.2", HealthStatus::Unhealthy),
+    ];
+    let set = endpoints(&assignment(list), &mut Bindings::new(0)).unwrap().value;
+    let healths: Vec<Health> = set.endpoints().iter().map(|endpoint| endpoint.health).collect();
+    assert_eq!(healths, [Health::Healthy, Health::Unhealthy]);
+    let workload = set.endpoints()[0].workload.as_ref().unwrap();
+    assert_eq!(
+        (&*workload.name, &*workload.namespace, &*workload.canonical_name),
+        ("web-v1", "shop", "web")
+    );
+    assert_eq!(
+        (&*workload.canonical_revision, &*workload.cluster),
+        ("v1", "Kubernetes")
+    );
+    let named = assignment(vec![lb_endpoint("not.an.ip", HealthStatus::Unknown)]);
+    let refusal = endpoints(&named, &mut Bindings::new(0)).unwrap_err().to_string();
+    assert_eq!(
+        refusal,
+        "a: endpoints[0].lb_endpoints[0].endpoint.address: \"not.an.ip\" is not an IP address"
+    );
+}
+
+#[test]
+fn an_eds_cluster_names_its_resource() {
+    use pb::cluster::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig};
+    let named = |service: &str| {
+        let source = pb::cluster::Cluster {
+            name: "a".to_owned(),
+            cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+            eds_cluster_config: Some(EdsClusterConfig {
+                service_name: service.to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        match cluster(&source, &mut Bindings::new(0)).unwrap().value.kind {
+            ClusterKind::Eds(name) => name.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((named("").as_str(), named("b").as_str()), ("a", "b"));
+}
