@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use weft_control::app::{Control, StartError};
 use weft_control::bootstrap::{Args, Bootstrap, BootstrapError, log_to_stderr};
 use weft_control::fleet::{GatewayAddress, GatewayNode, gateways};
@@ -36,6 +36,8 @@ struct Fleet {
     xds: SocketAddr,
     privileged_ports: bool,
     running: BTreeMap<String, Running>,
+    /// Gateways that finish their last requests.
+    leaving: JoinSet<()>,
 }
 
 /// A gateway that runs.
@@ -88,6 +90,7 @@ async fn run_until_signalled(settings: Settings) -> anyhow::Result<()> {
         xds: control.xds,
         privileged_ports: may_bind_privileged(),
         running: BTreeMap::new(),
+        leaving: JoinSet::new(),
         settings,
     };
     let mut worlds = control.worlds.clone();
@@ -100,7 +103,7 @@ async fn run_until_signalled(settings: Settings) -> anyhow::Result<()> {
             changed = worlds.changed() => match changed {
                 Ok(()) => {
                     let world = worlds.borrow_and_update().clone();
-                    fleet.follow(&world).await;
+                    fleet.follow(&world);
                 }
                 Err(_) => break Err(anyhow::anyhow!("the reader of the configuration ended by itself")),
             },
@@ -113,7 +116,7 @@ async fn run_until_signalled(settings: Settings) -> anyhow::Result<()> {
 
 impl Fleet {
     /// Starts and stops gateways so that they are those of the world.
-    async fn follow(&mut self, world: &Arc<World>) {
+    fn follow(&mut self, world: &Arc<World>) {
         let wanted = gateways(world);
         // A gateway whose labels have changed goes on: the control plane knows them from its Pod.
         let unwanted: Vec<_> = self
@@ -125,10 +128,11 @@ impl Fleet {
         for id in unwanted {
             if let Some(running) = self.running.remove(&id) {
                 say(&format!(
-                    "gateway {}/{}: stopped",
+                    "gateway {}/{}: stopping",
                     running.node.namespace, running.node.name
                 ));
-                end(running).await;
+                drop(running.stop);
+                self.leaving.spawn(ended(running.task));
             }
         }
         let is_first = self.running.is_empty();
@@ -190,23 +194,18 @@ impl Fleet {
 
     async fn stop_all(&mut self) {
         let running = std::mem::take(&mut self.running);
-        let (stops, tasks): (Vec<_>, Vec<_>) = running
-            .into_values()
-            .map(|running| (running.stop, running.task))
-            .unzip();
         // All of them are asked before the first one is waited for.
-        drop(stops);
-        for task in tasks {
-            // A supervisor that panicked has taken its child with it.
-            _ = task.await;
+        for running in running.into_values() {
+            drop(running.stop);
+            self.leaving.spawn(ended(running.task));
         }
+        while self.leaving.join_next().await.is_some() {}
     }
 }
 
-async fn end(running: Running) {
-    drop(running.stop);
-    // As above.
-    _ = running.task.await;
+async fn ended(supervisor: JoinHandle<()>) {
+    // A supervisor that panicked has taken its child with it.
+    _ = supervisor.await;
 }
 
 impl Running {
