@@ -235,6 +235,8 @@ impl Client {
         let state = self.types.entry(update.kind).or_default();
         let is_rejected = |name: &str| rejected.iter().any(|one| one.name == name);
         for resource in update.upserts.iter().filter(|resource| !is_rejected(&resource.name)) {
+            // What came from disk is held without any response having mentioned it.
+            state.awaited.remove(&*resource.name);
             state.held.insert(resource.name.to_string(), resource.version.clone());
         }
         for name in update.removals.iter().filter(|name| !is_rejected(name)) {
