@@ -35,7 +35,9 @@ fn objects_become_the_resources_that_are_written_down() {
 
 fn inputs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("the folder is readable").path());
     let mut inputs: Vec<_> = files
         .filter(|path| path.to_string_lossy().ends_with(".in.yaml"))
         .collect();
@@ -51,6 +53,6 @@ fn outline_of(text: &str) -> String {
         .expect("the first line names a node");
     let (world, findings) = world::load([("in.yaml", text)]);
     let read: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
-    let scope = Scope::from_parts(node, &serde_json::json!({}), &world).unwrap();
+    let scope = Scope::from_parts(node, &serde_json::json!({}), &world).expect("the first line is a node id");
     outline::of(&resources(&world, &scope)) + &read
 }

@@ -14,6 +14,8 @@ mod rules;
 mod shared;
 mod sidecar;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod virtual_hosts;
 
 pub use clusters::EndpointsPlan;

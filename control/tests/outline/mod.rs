@@ -1,5 +1,7 @@
 //! Resources in the words of a reader: what decides about traffic, one line each.
 
+#![allow(clippy::unwrap_used)] // The module belongs to a test: a resource of another type, or a write into a string that fails, fails it.
+
 use std::fmt::Write as _;
 
 use weft_control::generate::ResourceSet;
