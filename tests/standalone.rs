@@ -1,5 +1,7 @@
 //! `weft standalone` as an operator meets it: real processes, loopback, ports that were free a moment ago.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail as the test does")]
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
