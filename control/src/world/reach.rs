@@ -128,9 +128,11 @@ impl Reach {
             Some(slices) => self.of_slices(name, service, slices.values(), pods),
             None => self.of_selector(service?, pods)?,
         };
-        endpoints.sort_by(|a, b| (a.address, &a.ports).cmp(&(b.address, &b.ports)));
-        // Kubernetes: an endpoint may stand in two slices for a moment.
-        endpoints.dedup_by(|a, b| a.address == b.address && a.ports == b.ports);
+        let identity = |one: &Endpoint| (one.address, one.ports.clone(), one.workload.clone(), one.labels.clone());
+        endpoints.sort_by_cached_key(identity);
+        // Kubernetes: an endpoint may stand in two slices for a moment. Two workloads at one address (host network) are
+        // two endpoints: subsets tell them apart.
+        endpoints.dedup_by(|a, b| identity(a) == identity(b));
         Some(endpoints)
     }
 
