@@ -52,13 +52,18 @@ impl Client {
     /// # Panics
     /// Where nobody listens.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = in_time("connect", TcpStream::connect(address)).await;
-        let stream = stream.unwrap_or_else(|e| panic!("connect to {address}: {e}"));
-        stream.set_nodelay(true).expect("a fresh socket takes options");
-        Client {
+        let client = Self::try_connect(address).await;
+        client.unwrap_or_else(|e| panic!("connect to {address}: {e}"))
+    }
+
+    /// Connects where somebody may not listen yet.
+    pub async fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = in_time("connect", TcpStream::connect(address)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Client {
             stream,
             reader: Reader::default(),
-        }
+        })
     }
 
     /// Writes `bytes`; the error is the peer's reset or close.
@@ -157,5 +162,5 @@ pub fn request(method: &str, host: &str, path: &str, fields: &[(&str, &str)]) ->
 
 /// Connects, sends one request, reads its reply.
 pub async fn get(address: SocketAddr, host: &str, path: &str, fields: &[(&str, &str)]) -> io::Result<Reply> {
-    Client::connect(address).await.get(host, path, fields).await
+    Client::try_connect(address).await?.get(host, path, fields).await
 }
