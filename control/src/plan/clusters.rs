@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weft_policies::Object;
 use weft_policies::kind::destination_rule::{LbPolicy, TrafficPolicy};
 use weft_policies::kind::service_entry::{Resolution, ServiceEntry};
 use weft_policies::labels::selects;
 use weft_policies::precedence::MergedRule;
+use weft_policies::{Meta, Object};
 
-use super::context::{Context, provenance_of};
+use super::context::{Context, Note, provenance_of};
 use super::inputs::{ClusterInputs, ClusterKind, EndpointsInputs, EndpointsSource, HostFacts, MeshFacts};
 use super::registry::{Host, Port, Source};
-use super::{Shared, names};
+use super::{Shared, codes, names};
 use crate::scope::NodeType;
 use crate::world::{Endpoint, NamespacedName, Pod, World};
 
@@ -170,6 +170,9 @@ impl Clusters {
         subset: Option<&str>,
     ) {
         let policy = context.policy(rule, port.number, subset);
+        if let Some(source) = rule.and_then(|rule| rule.sources.first()) {
+            not_yet(context, &source.meta, &policy);
+        }
         let name = names::outbound_cluster(port.number, subset.unwrap_or_default(), &host.name);
         let declared = subset.and_then(|name| rule?.spec.subsets.iter().find(|subset| subset.name == name));
         let plan = EndpointsPlan {
@@ -201,6 +204,40 @@ impl Clusters {
             policy,
             rule: rule.and_then(provenance_of),
             mesh: facts(context),
+        });
+    }
+}
+
+/// Tells the author of a rule which of its settings are not acted upon.
+fn not_yet(context: &Context<'_>, meta: &Meta, policy: &TrafficPolicy) {
+    let balancer = policy.load_balancer.as_ref();
+    let settings = [
+        ("spec.trafficPolicy.tunnel", policy.tunnel.is_some()),
+        ("spec.trafficPolicy.proxyProtocol", policy.proxy_protocol.is_some()),
+        (
+            "spec.trafficPolicy.loadBalancer.localityLbSetting",
+            balancer.is_some_and(|lb| lb.locality_lb_setting.is_some()),
+        ),
+        (
+            "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
+            balancer.is_some_and(|lb| lb.zone_aware_lb_setting.is_some()),
+        ),
+        (
+            "spec.trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
+            policy
+                .outlier_detection
+                .as_ref()
+                .is_some_and(|detection| !detection.http_error_codes.is_empty()),
+        ),
+    ];
+    for (path, _) in settings.into_iter().filter(|(_, is_set)| *is_set) {
+        context.note(Note {
+            code: codes::NO_EFFECT,
+            kind: "DestinationRule",
+            meta,
+            path: path.to_owned(),
+            problem: "is not acted upon yet".to_owned(),
+            fix: String::new(),
         });
     }
 }

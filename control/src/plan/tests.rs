@@ -213,3 +213,30 @@ spec:
     assert_eq!(notes, [("WFT0015", "spec.servers[0]"), ("WFT0201", "spec.servers[1]")]);
     assert!(!plan.listeners.contains_key("0.0.0.0_9000"));
 }
+
+#[test]
+fn what_is_not_acted_upon_yet_is_named_and_never_opens_a_route() {
+    let rules = "{hosts: [a.test], gateways: [edge/front], http: [
+        {match: [{withoutHeaders: {'@request.auth.claims.group': {exact: x}}}], redirect: {uri: /x}}]}";
+    let rule = "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: shop}
+spec: {host: web, trafficPolicy: {tunnel: {protocol: CONNECT, targetHost: a.test, targetPort: 1}}}";
+    let plan = planned(GATEWAY, &(virtual_service("a", rules) + rule));
+    assert_eq!(
+        outline(host(&plan.routes["http.8080"], "a.test:8080")),
+        Vec::<String>::new()
+    );
+    let notes: Vec<_> = plan
+        .notes
+        .iter()
+        .map(|note| (note.object.kind.as_str(), note.path.as_str()))
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            ("VirtualService", "spec.http"),
+            ("DestinationRule", "spec.trafficPolicy.tunnel")
+        ]
+    );
+}
