@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weft_xds::pb::protobuf::value::Kind;
 use weft_xds::pb::route::route::Action;
 use weft_xds::pb::route::route_action::ClusterSpecifier;
-use weft_xds::pb::route::{RouteAction, RouteConfiguration, VirtualHost};
+use weft_xds::pb::route::route_match::PathSpecifier;
+use weft_xds::pb::route::{Route, RouteAction, RouteConfiguration, VirtualHost};
 use weft_xds::{Resource, unpack};
 
 /// The clusters that a route table names.
@@ -13,31 +15,26 @@ pub fn clusters(table: &Resource) -> BTreeSet<String> {
     table.virtual_hosts.iter().flat_map(named).collect()
 }
 
-/// A table in which every virtual host of `new` that names an unusable cluster has its last good value out of `old`,
-/// if that resolves, and the clusters that are missing. A virtual host without a last good value stays as it is, as
-/// do all others: one unresolved reference holds back nobody else.
+/// A table in which the routes of every object that names an unusable cluster have their last good value out of `old`,
+/// if that resolves, and the clusters that are missing. Routes without a last good value stay as they are, and so do
+/// those of all other objects, in the same virtual host too: one unresolved reference holds back nobody else.
 pub fn keep_last_good(new: &Resource, old: &Resource, usable: impl Fn(&str) -> bool) -> (Resource, BTreeSet<String>) {
     let mut table: RouteConfiguration = unpack(&new.body).unwrap_or_default();
     let before: RouteConfiguration = unpack(&old.body).unwrap_or_default();
-    let good = |host: &VirtualHost| named(host).all(|cluster| usable(&cluster));
     let before: BTreeMap<&str, &VirtualHost> = before
         .virtual_hosts
         .iter()
-        .filter(|host| good(host))
         .map(|host| (host.name.as_str(), host))
         .collect();
     let mut missing = BTreeSet::new();
     let mut kept = false;
     for host in &mut table.virtual_hosts {
-        let absent: Vec<String> = named(host).filter(|cluster| !usable(cluster)).collect();
-        if let Some(last_good) = before.get(host.name.as_str()).filter(|_| !absent.is_empty()) {
-            // Domains follow the new table, where no other virtual host has them.
-            let domains = std::mem::take(&mut host.domains);
-            *host = VirtualHost {
-                domains,
-                ..(*last_good).clone()
-            };
-            kept = true;
+        let absent: BTreeSet<String> = named(host).filter(|cluster| !usable(cluster)).collect();
+        if absent.is_empty() {
+            continue;
+        }
+        if let Some(last_good) = before.get(host.name.as_str()) {
+            kept |= keep_routes(host, last_good, &usable);
         }
         missing.extend(absent);
     }
@@ -49,12 +46,72 @@ pub fn keep_last_good(new: &Resource, old: &Resource, usable: impl Fn(&str) -> b
     (table, missing)
 }
 
+/// Gives the objects of a virtual host whose references do not resolve their last good routes. Whether there were any.
+fn keep_routes(host: &mut VirtualHost, last_good: &VirtualHost, usable: &impl Fn(&str) -> bool) -> bool {
+    let resolves = |route: &&Route| of_route(route).iter().all(|cluster| usable(cluster));
+    let unresolved: BTreeSet<String> = host
+        .routes
+        .iter()
+        .filter(|route| !resolves(route))
+        .map(object)
+        .collect();
+    let mut good: BTreeMap<String, Vec<Route>> = BTreeMap::new();
+    for name in unresolved {
+        let routes: Vec<&Route> = last_good.routes.iter().filter(|route| object(route) == name).collect();
+        if !routes.is_empty() && routes.iter().all(resolves) {
+            good.insert(name, routes.into_iter().cloned().collect());
+        }
+    }
+    if good.is_empty() {
+        return false;
+    }
+    let mut placed = BTreeSet::new();
+    let mut routes = Vec::new();
+    for route in std::mem::take(&mut host.routes) {
+        let name = object(&route);
+        match good.get(&name) {
+            None => routes.push(route),
+            Some(last_good) if placed.insert(name) => routes.extend(last_good.iter().cloned()),
+            Some(_) => {}
+        }
+    }
+    // Where objects share a host, the plan puts routes that take everything last; so it has to be here.
+    if routes.iter().map(object).collect::<BTreeSet<_>>().len() > 1 {
+        routes.sort_by_key(takes_everything);
+    }
+    host.routes = routes;
+    true
+}
+
+/// The object that a route was made from; empty where it does not say.
+fn object(route: &Route) -> String {
+    let weft = route
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.filter_metadata.get("weft"));
+    match weft.and_then(|weft| weft.fields.get("object")?.kind.as_ref()) {
+        Some(Kind::StringValue(name)) => name.clone(),
+        _ => String::new(),
+    }
+}
+
+/// Whether no later route of its virtual host is ever reached.
+fn takes_everything(route: &Route) -> bool {
+    route.r#match.as_ref().is_some_and(|conditions| {
+        let any_path = matches!(&conditions.path_specifier, Some(PathSpecifier::Prefix(prefix)) if prefix == "/");
+        any_path && conditions.headers.is_empty() && conditions.query_parameters.is_empty()
+    })
+}
+
 fn named(host: &VirtualHost) -> impl Iterator<Item = String> {
-    let actions = host.routes.iter().filter_map(|route| match &route.action {
-        Some(Action::Route(action)) => Some(action),
-        _ => None,
-    });
-    actions.flat_map(of_action)
+    host.routes.iter().flat_map(of_route)
+}
+
+fn of_route(route: &Route) -> Vec<String> {
+    match &route.action {
+        Some(Action::Route(action)) => of_action(action),
+        _ => Vec::new(),
+    }
 }
 
 fn of_action(action: &RouteAction) -> Vec<String> {
