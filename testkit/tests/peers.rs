@@ -19,7 +19,8 @@ async fn an_upstream_does_what_its_script_says() {
         "/garbage" => Behaviour::RawThenClose(b"\x00\x01 what\r\n\r\n".to_vec()),
         _ => Behaviour::status(404, ""),
     });
-    let cases: [(&str, Option<(u16, usize, bool)>); 7] = [
+    type Expected = Option<(u16, usize, bool)>;
+    let cases: [(&str, Expected); 7] = [
         ("/ok", Some((200, 4, true))),
         ("/slow", Some((200, 15, true))),
         ("/short", Some((200, 4, false))),

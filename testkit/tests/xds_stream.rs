@@ -1,5 +1,6 @@
 //! The control plane's server and the proxy's client, both real, over loopback: what one is given reaches the other,
 //! a refusal harms nobody else, and a restart of either end loses nothing.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
