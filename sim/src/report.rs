@@ -73,7 +73,12 @@ impl Display for Outcome {
             Outcome::Weights { weights } => {
                 for (index, weighted) in weights.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{}% {}", weighted.weight, weighted.destination)?;
+                    write!(
+                        f,
+                        "{comma}{}% {}",
+                        (weighted.weight * 100.0).round() / 100.0,
+                        weighted.destination
+                    )?;
                 }
                 Ok(())
             }

@@ -276,3 +276,26 @@ fn foreign_types_stay_in_their_rooms() {
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
+
+#[test]
+fn every_invariant_names_tests_that_there_are() {
+    let text = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("the architecture is written down");
+    let sources: String = rust_files()
+        .iter()
+        .map(|path| std::fs::read_to_string(path).expect("source is UTF-8"))
+        .collect();
+    let mut broken = Vec::new();
+    let mut invariants = 0;
+    for line in text.lines().filter(|line| line.contains("**Invariant**")) {
+        invariants += 1;
+        let (_, named) = line.rsplit_once(": ").unwrap_or_default();
+        let tests: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+        if tests.is_empty() {
+            broken.push(format!("names no test: {line}"));
+        }
+        let missing = tests.iter().filter(|test| !sources.contains(&format!("fn {test}()")));
+        broken.extend(missing.map(|test| format!("there is no test {test}")));
+    }
+    assert!(invariants > 0, "the page has no invariants");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
