@@ -10,9 +10,9 @@ pub mod bootstrap;
 pub mod watch;
 pub mod world;
 
+pub mod fleet;
 pub mod generate;
 pub mod plan;
-pub mod fleet;
 pub mod scope;
 
 pub mod cache;
