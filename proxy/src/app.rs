@@ -19,7 +19,7 @@ use weft_xds::Rejection;
 use weft_xds::delta::client::Update;
 
 use crate::admin;
-use crate::bootstrap::Bootstrap;
+use crate::bootstrap::{Bootstrap, count_panics};
 use crate::listener::set::ListenerSet;
 use crate::node;
 use crate::shared::Shared;
@@ -51,6 +51,7 @@ pub(crate) struct Main {
 /// # Errors
 /// When something that it needs from the start cannot be had: a thread, the admin address.
 pub fn run(bootstrap: Bootstrap) -> anyhow::Result<()> {
+    count_panics();
     run_until(bootstrap, |_admin| {}, stop_signal())
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
@@ -144,6 +145,22 @@ impl Bootstrap {
             node: args.node,
         })
     }
+}
+
+/// Panics since the start. Relaxed: it is read by itself, for people.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Makes every panic one log line and one count in `weft_bug_total`. tokio ends the task it happened in, and nothing else.
+pub(crate) fn count_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        PANICS.fetch_add(1, Relaxed);
+        tracing::error!("a bug in weft: {panic}");
+    }));
+}
+
+/// Panics since the start.
+pub(crate) fn panics() -> u64 {
+    PANICS.load(Relaxed)
 }
 
 /// Starts logging to standard error; `RUST_LOG` chooses, `info` is the default. A second call changes nothing.

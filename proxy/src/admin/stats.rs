@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 use crate::app::Main;
+use crate::bootstrap;
 use crate::telemetry::family::{Family, Kind};
 use crate::telemetry::{native, standard, text};
 use crate::worker::Scrape;
@@ -70,6 +71,12 @@ fn process(main: &Main, parts: &HashMap<usize, Scrape>, dropped: u64) -> Vec<Fam
     let uptime = main.shared.started.elapsed().as_secs_f64();
     vec![
         build,
+        single(
+            "weft_bug_total",
+            Kind::Counter,
+            "Broken invariants: each ended one task.",
+            bootstrap::panics() as f64,
+        ),
         single(
             "weft_process_uptime_seconds",
             Kind::Gauge,
