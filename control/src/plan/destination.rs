@@ -1,5 +1,7 @@
 //! Destinations of rules → clusters.
 
+use std::time::Duration;
+
 use weft_policies::Object;
 use weft_policies::kind::destination::Destination;
 use weft_policies::kind::destination_rule::LbPolicy;
@@ -46,6 +48,45 @@ pub(super) fn target(
         cluster: names::outbound_cluster(port, subset.unwrap_or_default(), host),
         hash,
     }
+}
+
+/// Time limits of opaque connections; `None` is as the protocol has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    /// Both directions silent for so long; zero never ends a connection.
+    pub(super) idle: Option<Duration>,
+    /// Age.
+    pub(super) duration_max: Option<Duration>,
+}
+
+/// The time limits of opaque connections to a port and subset of a host.
+pub(super) fn times(context: &Context<'_>, host: &Host, port: u16, subset: Option<&str>) -> Times {
+    let rule = context.rule_of(host);
+    let policy = context.policy(rule.as_deref(), port, subset);
+    let tcp = policy.connection_pool.and_then(|pool| pool.tcp).unwrap_or_default();
+    Times {
+        idle: tcp.idle_timeout,
+        duration_max: tcp.max_connection_duration,
+    }
+}
+
+/// The same for what a rule of `policy` names.
+pub(super) fn times_of(
+    context: &Context<'_>,
+    policy: &Object<VirtualService>,
+    destination: &Destination,
+    listener_port: u16,
+) -> Times {
+    let written = expand_host(
+        &destination.host,
+        &policy.meta.namespace,
+        &context.world.mesh.cluster_domain,
+    );
+    let Some(host) = find(context, &written) else {
+        return Times::default();
+    };
+    let port = port(destination, Some(host), listener_port);
+    times(context, host, port, destination.subset.as_deref())
 }
 
 /// What requests to a host of its own port are given.

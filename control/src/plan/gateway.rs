@@ -13,7 +13,7 @@ use weft_policies::precedence::{expand_host, subset_of};
 use super::context::{Context, Note};
 use super::inputs::{ListenerInputs, ListenerKind, Provenance, RouteInputs, RouteTableInputs, VirtualHostInputs};
 use super::rules::{self, Binding};
-use super::{Plan, codes, names};
+use super::{Plan, codes, names, opaque};
 use crate::world::{TargetPort, World};
 
 /// First port that needs no rights to bind.
@@ -27,41 +27,90 @@ struct Bound<'a> {
     number: u16,
 }
 
+/// What a server speaks, as far as sharing a port goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// HTTP in plain text.
+    Http,
+    /// Opaque bytes in plain text.
+    Tcp,
+    /// What needs TLS.
+    NotYet,
+}
+
+/// Why a server is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeftOut {
+    /// An earlier server on its port speaks something else.
+    OtherProtocol,
+    /// An earlier server on its port takes every connection.
+    SecondTcp,
+    /// It needs what is not there yet.
+    NotYet,
+}
+
 /// Plans the listeners and route tables of a gateway.
 pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
     for ((address, port), servers) in ports(context) {
+        if let [only] = servers.as_slice()
+            && only.family() == Family::Tcp
+        {
+            listen(context, plan, address, port, &servers, tcp(context, only));
+            continue;
+        }
         let routes = match address {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => names::gateway_routes(port),
             // Several addresses may serve one port, each with its own hosts.
             address => format!("{}.{address}", names::gateway_routes(port)),
         };
         plan.routes.insert(routes.clone(), table(context, &routes, &servers));
-        let name = names::listener(address, port);
-        let mesh = &context.world.mesh;
-        plan.listeners.insert(
-            name.clone(),
-            ListenerInputs {
-                name,
-                address,
-                port,
-                kind: ListenerKind::Gateway {
-                    routes,
-                    trusted_proxies: mesh.default_config.num_trusted_proxies,
-                },
-                provenance: servers
-                    .iter()
-                    .map(|bound| Provenance::of("Gateway", &bound.gateway.meta))
-                    .collect(),
-                path_normalization: mesh.path_normalization,
-                detection_timeout: mesh.protocol_detection_timeout,
-            },
-        );
+        let kind = ListenerKind::Gateway {
+            routes,
+            trusted_proxies: context.world.mesh.default_config.num_trusted_proxies,
+        };
+        listen(context, plan, address, port, &servers, kind);
     }
 }
 
-/// Plain HTTP servers by the address and port that the proxy listens on, in order of precedence.
+fn listen(
+    context: &Context<'_>,
+    plan: &mut Plan,
+    address: IpAddr,
+    port: u16,
+    servers: &[Bound<'_>],
+    kind: ListenerKind,
+) {
+    let name = names::listener(address, port);
+    let mesh = &context.world.mesh;
+    let inputs = ListenerInputs {
+        name: name.clone(),
+        address,
+        port,
+        kind,
+        provenance: servers
+            .iter()
+            .map(|bound| Provenance::of("Gateway", &bound.gateway.meta))
+            .collect(),
+        path_normalization: mesh.path_normalization,
+        detection_timeout: mesh.protocol_detection_timeout,
+    };
+    plan.listeners.insert(name, inputs);
+}
+
+/// What a plain TCP server does: the first rule that applies, of all VirtualServices that are bound to it.
+fn tcp(context: &Context<'_>, bound: &Bound<'_>) -> ListenerKind {
+    let (binding, cluster_domain) = (bound.binding(), &context.world.mesh.cluster_domain);
+    let policies = context
+        .virtual_services
+        .iter()
+        .filter(|policy| binding.admits(policy) && !bound.domains(policy, cluster_domain).is_empty());
+    let (chains, _) = opaque::chains(context, policies, bound.number, &binding);
+    ListenerKind::GatewayTcp { chains }
+}
+
+/// Servers that are served, by the address and port that the proxy listens on, in order of precedence.
 fn ports<'c>(context: &'c Context<'_>) -> BTreeMap<(IpAddr, u16), Vec<Bound<'c>>> {
-    let mut taken: BTreeMap<(IpAddr, u16), bool> = BTreeMap::new();
+    let mut taken: BTreeMap<(IpAddr, u16), Family> = BTreeMap::new();
     let mut ports: BTreeMap<(IpAddr, u16), Vec<Bound<'c>>> = BTreeMap::new();
     let scope = context.scope;
     let gateways = context
@@ -80,10 +129,11 @@ fn ports<'c>(context: &'c Context<'_>) -> BTreeMap<(IpAddr, u16), Vec<Bound<'c>>
                 continue;
             };
             for port in target_ports(context, bound.number) {
-                let plain = bound.is_plain_http();
-                let first = *taken.entry((address, port)).or_insert(plain);
-                if !plain || first != plain {
-                    bound.left_out(context, index, port, first != plain);
+                let family = bound.family();
+                let earlier = taken.get(&(address, port)).copied();
+                taken.entry((address, port)).or_insert(family);
+                if let Some(reason) = left_out(earlier, family) {
+                    bound.left_out(context, index, port, reason);
                 } else if port < UNPRIVILEGED && !scope.privileged_ports {
                     bound.not_bindable(context, index, port);
                 } else {
@@ -98,6 +148,16 @@ fn ports<'c>(context: &'c Context<'_>) -> BTreeMap<(IpAddr, u16), Vec<Bound<'c>>
         }
     }
     ports
+}
+
+/// Why a server is not served on a port that may be taken already: HTTP servers share it, others have it for themselves.
+fn left_out(earlier: Option<Family>, family: Family) -> Option<LeftOut> {
+    match (earlier, family) {
+        (Some(earlier), _) if earlier != family => Some(LeftOut::OtherProtocol),
+        (_, Family::NotYet) => Some(LeftOut::NotYet),
+        (Some(_), Family::Tcp) => Some(LeftOut::SecondTcp),
+        (_, Family::Http | Family::Tcp) => None,
+    }
 }
 
 /// The ports to listen on for a server's port: the target ports of the Services in front of this proxy that have that
@@ -149,26 +209,40 @@ impl Bound<'_> {
         address
     }
 
-    fn is_plain_http(&self) -> bool {
-        let redirect_only = |tls: &weft_policies::kind::server_tls::ServerTls| tls.https_redirect;
-        self.server.port.protocol.is_http() && self.server.tls.as_ref().is_none_or(redirect_only)
+    fn family(&self) -> Family {
+        let (protocol, tls) = (self.server.port.protocol, self.server.tls.as_ref());
+        if protocol.is_http() && tls.is_none_or(|tls| tls.https_redirect) {
+            Family::Http
+        } else if protocol.is_tcp() && tls.is_none() {
+            Family::Tcp
+        } else {
+            Family::NotYet
+        }
     }
 
     fn https_redirect(&self) -> bool {
         self.server.tls.as_ref().is_some_and(|tls| tls.https_redirect)
     }
 
-    fn left_out(&self, context: &Context<'_>, index: usize, port: u16, conflict: bool) {
-        let path = format!("spec.servers[{index}]");
-        if conflict {
-            let problem = format!("port {port} is taken by a server of another protocol that comes first");
-            return self.note(context, codes::PORT_CONFLICT, path, &problem);
-        }
-        let problem = format!(
-            "servers of protocol {} are not served yet; this one is left out",
-            self.server.port.protocol
-        );
-        self.note(context, codes::NO_EFFECT, path, &problem);
+    fn left_out(&self, context: &Context<'_>, index: usize, port: u16, reason: LeftOut) {
+        let (code, problem) = match reason {
+            LeftOut::OtherProtocol => (
+                codes::PORT_CONFLICT,
+                format!("port {port} is taken by a server of another protocol that comes first"),
+            ),
+            LeftOut::SecondTcp => (
+                codes::PORT_CONFLICT,
+                format!("port {port} is taken by a TCP server that comes first; they cannot be told apart"),
+            ),
+            LeftOut::NotYet => (
+                codes::NO_EFFECT,
+                format!(
+                    "servers of protocol {} with these settings are not served yet; this one is left out",
+                    self.server.port.protocol
+                ),
+            ),
+        };
+        self.note(context, code, format!("spec.servers[{index}]"), &problem);
     }
 
     fn not_bindable(&self, context: &Context<'_>, index: usize, port: u16) {

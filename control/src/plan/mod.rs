@@ -9,6 +9,9 @@ mod destination;
 mod gateway;
 pub mod inputs;
 pub mod names;
+mod opaque;
+#[cfg(test)]
+mod opaque_tests;
 mod registry;
 mod rules;
 mod shared;

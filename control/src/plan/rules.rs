@@ -26,7 +26,7 @@ pub(super) enum Binding {
 
 impl Binding {
     /// Whether a reference made in `namespace` means this.
-    fn is(&self, reference: &str, namespace: &str) -> bool {
+    pub(super) fn is(&self, reference: &str, namespace: &str) -> bool {
         let reference = resolve_gateway(reference, namespace);
         match self {
             Self::Mesh => reference == GatewayRef::Mesh,

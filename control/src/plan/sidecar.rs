@@ -7,10 +7,10 @@ use weft_policies::kind::sidecar::OutboundMode;
 use weft_policies::labels::selects;
 
 use super::context::{Context, Note};
-use super::inputs::{ListenerInputs, ListenerKind, Provenance, Unknown};
+use super::inputs::{ListenerInputs, ListenerKind, OpaqueInputs, Provenance, Unknown};
 use super::registry::{Host, Port};
 use super::virtual_hosts::{self, Owner};
-use super::{Plan, codes, names};
+use super::{Plan, codes, names, opaque};
 use weft_policies::kind::protocol::Protocol;
 
 /// What a port number is used for on the wildcard address.
@@ -20,7 +20,7 @@ struct Wildcard<'c> {
     /// Hosts whose protocol is found out and that have no address of their own.
     detected: Vec<&'c Host>,
     /// Where opaque bytes go: to the first host without an address; others on the same port are not reachable by it.
-    tcp: Option<String>,
+    tcp: Option<Vec<OpaqueInputs>>,
 }
 
 /// Plans the outbound side of a sidecar.
@@ -61,7 +61,6 @@ fn one_port<'c>(
     host: &'c Host,
     port: &Port,
 ) {
-    let cluster = names::outbound_cluster(port.number, "", &host.name);
     if port.protocol.is_http() {
         wildcard.entry(port.number).or_default().http = true;
         return;
@@ -72,7 +71,7 @@ fn one_port<'c>(
         if detected {
             used.detected.push(host);
         }
-        used.tcp.get_or_insert(cluster);
+        used.tcp.get_or_insert_with(|| opaque::of_host(context, host, port));
         return;
     }
     let kind = if detected {
@@ -81,11 +80,13 @@ fn one_port<'c>(
         plan.routes.insert(routes.clone(), table);
         ListenerKind::Detect {
             routes,
-            cluster: Some(cluster),
+            opaque: opaque::of_host(context, host, port),
             unknown: unknown(context),
         }
     } else {
-        ListenerKind::Tcp { cluster }
+        ListenerKind::Tcp {
+            chains: opaque::of_host(context, host, port),
+        }
     };
     for address in &host.addresses {
         listen(
@@ -103,11 +104,7 @@ fn one_port<'c>(
 /// without an address takes it.
 fn shared(context: &Context<'_>, plan: &mut Plan, owners: &[Owner], port: u16, used: Wildcard<'_>) -> ListenerKind {
     let table = match (used.http, used.detected.as_slice(), &used.tcp) {
-        (false, [], Some(cluster)) => {
-            return ListenerKind::Tcp {
-                cluster: cluster.clone(),
-            };
-        }
+        (false, [], Some(chains)) => return ListenerKind::Tcp { chains: chains.clone() },
         // The only host on the port: whatever authority is asked for means it.
         (false, [only], _) => virtual_hosts::table_of(context, owners, only, port),
         _ => virtual_hosts::table(context, owners, port),
@@ -116,7 +113,7 @@ fn shared(context: &Context<'_>, plan: &mut Plan, owners: &[Owner], port: u16, u
     plan.routes.insert(routes.clone(), table);
     ListenerKind::Detect {
         routes,
-        cluster: used.tcp,
+        opaque: used.tcp.unwrap_or_default(),
         unknown: unknown(context),
     }
 }
@@ -178,20 +175,18 @@ fn not_yet(context: &Context<'_>) {
             });
         }
     }
-    for policy in &context.virtual_services {
-        let parts = [
-            ("spec.tcp", policy.spec.tcp.is_empty()),
-            ("spec.tls", policy.spec.tls.is_empty()),
-        ];
-        for (path, _) in parts.into_iter().filter(|(_, is_empty)| !is_empty) {
-            context.note(Note {
-                code: codes::NO_EFFECT,
-                kind: "VirtualService",
-                meta: &policy.meta,
-                path: path.to_owned(),
-                problem: "rules for opaque connections are not acted upon yet".to_owned(),
-                fix: String::new(),
-            });
-        }
+    for policy in context
+        .virtual_services
+        .iter()
+        .filter(|policy| !policy.spec.tls.is_empty())
+    {
+        context.note(Note {
+            code: codes::NO_EFFECT,
+            kind: "VirtualService",
+            meta: &policy.meta,
+            path: "spec.tls".to_owned(),
+            problem: "rules by server name are not acted upon yet".to_owned(),
+            fix: String::new(),
+        });
     }
 }

@@ -207,10 +207,21 @@ kind: Gateway
 metadata: {name: opaque, namespace: edge}
 spec:
   selector: {app: gw}
-  servers: [{port: {number: 9000, name: tcp, protocol: TCP}, hosts: ['*']}, {port: {number: 8080, name: contender, protocol: TCP}, hosts: ['*']}]";
+  servers:
+  - {port: {number: 9000, name: tls, protocol: TLS}, hosts: ['*'], tls: {mode: PASSTHROUGH}}
+  - {port: {number: 8080, name: contender, protocol: TCP}, hosts: ['*']}
+  - {port: {number: 9001, name: first, protocol: TCP}, hosts: ['*']}
+  - {port: {number: 9001, name: second, protocol: TCP}, hosts: ['*']}";
     let plan = planned(GATEWAY, gateway);
     let notes: Vec<_> = plan.notes.iter().map(|note| (note.code, note.path.as_str())).collect();
-    assert_eq!(notes, [("WFT0015", "spec.servers[0]"), ("WFT0201", "spec.servers[1]")]);
+    assert_eq!(
+        notes,
+        [
+            ("WFT0015", "spec.servers[0]"),
+            ("WFT0201", "spec.servers[1]"),
+            ("WFT0201", "spec.servers[3]")
+        ]
+    );
     assert!(!plan.listeners.contains_key("0.0.0.0_9000"));
 }
 

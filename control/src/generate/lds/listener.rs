@@ -1,14 +1,30 @@
 //! A listener out of its inputs.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use weft_xds::{Resource, pack, pb};
 
 use super::{http, tcp};
 use crate::generate::wire;
-use crate::plan::inputs::{ListenerInputs, ListenerKind, Unknown};
+use crate::plan::inputs::{ListenerInputs, ListenerKind, Network, OpaqueInputs, Unknown};
 use crate::plan::names;
 
 /// What the HTTP inspector calls the protocols that a route table can serve (Istio: `plaintextHTTPALPNs`).
 const HTTP_PROTOCOLS: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+
+/// What the TLS inspector calls bytes that are no TLS.
+const RAW: &str = "raw_buffer";
+/// All addresses.
+const EVERYWHERE: [Network; 2] = [
+    Network {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        length: 0,
+    },
+    Network {
+        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        length: 0,
+    },
+];
 
 /// Generates the listener.
 pub fn listener(inputs: &ListenerInputs) -> Resource {
@@ -41,31 +57,31 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
                 inputs.path_normalization,
             )];
         }
-        ListenerKind::Tcp { cluster } => {
+        ListenerKind::GatewayTcp { chains } => {
+            listener.filter_chains = chains.iter().map(tcp::ruled).collect();
+            if chains.is_empty() {
+                // Envoy takes no listener without a chain; this one closes what comes.
+                listener.filter_chains = vec![tcp::chain(names::BLACK_HOLE_CLUSTER, names::BLACK_HOLE_CLUSTER)];
+            }
+        }
+        ListenerKind::Tcp { chains } => {
             handed_over(&mut listener);
-            listener.filter_chains = vec![tcp::chain(cluster, cluster)];
+            listener.filter_chains = chains.iter().map(tcp::ruled).collect();
         }
         ListenerKind::Detect {
             routes,
-            cluster,
+            opaque,
             unknown,
         } => {
             handed_over(&mut listener);
             detect(&mut listener, inputs);
-            let mut chain = http::chain(
+            let chain = http::chain(
                 &stat_prefix,
                 routes,
                 http::Trust::Application,
                 inputs.path_normalization,
             );
-            chain.filter_chain_match = Some(pb::listener::FilterChainMatch {
-                transport_protocol: "raw_buffer".to_owned(),
-                application_protocols: HTTP_PROTOCOLS.map(str::to_owned).to_vec(),
-                ..Default::default()
-            });
-            listener.filter_chains = vec![chain];
-            let cluster = cluster.as_deref().unwrap_or(unknown_cluster(*unknown));
-            listener.default_filter_chain = Some(tcp::chain(cluster, cluster));
+            detected(&mut listener, chain, opaque, *unknown);
         }
         ListenerKind::VirtualOutbound { unknown } => virtual_outbound(&mut listener, inputs.port, *unknown),
     }
@@ -75,6 +91,44 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
 /// Its connections come from the listener that captures them; it does not bind its port.
 fn handed_over(listener: &mut pb::listener::Listener) {
     listener.bind_to_port = Some(wire::bool_value(false));
+}
+
+/// HTTP goes to its own chain, all else by network, the rest to the default chain.
+fn detected(
+    listener: &mut pb::listener::Listener,
+    mut http: pb::listener::FilterChain,
+    opaque: &[OpaqueInputs],
+    unknown: Unknown,
+) {
+    let networks = opaque.iter().flat_map(|chain| &chain.networks);
+    let mut ranges: Vec<_> = networks.map(tcp::range).collect();
+    if !ranges.is_empty() {
+        // The address is looked at before the protocol, and by the longest network alone: HTTP has to name them all.
+        ranges.extend(EVERYWHERE.iter().map(tcp::range));
+    }
+    http.filter_chain_match = Some(pb::listener::FilterChainMatch {
+        prefix_ranges: ranges,
+        transport_protocol: RAW.to_owned(),
+        application_protocols: HTTP_PROTOCOLS.map(str::to_owned).to_vec(),
+        ..Default::default()
+    });
+    listener.filter_chains = vec![http];
+    for chain in opaque.iter().map(tcp::ruled) {
+        if chain.filter_chain_match.is_none() {
+            listener.default_filter_chain = Some(chain);
+            continue;
+        }
+        // For the same reason plain bytes and TLS need a chain each: HTTP asks for plain bytes.
+        for transport in [RAW, "tls"] {
+            let mut chain = chain.clone();
+            chain.filter_chain_match.get_or_insert_default().transport_protocol = transport.to_owned();
+            listener.filter_chains.push(chain);
+        }
+    }
+    if listener.default_filter_chain.is_none() {
+        let cluster = unknown_cluster(unknown);
+        listener.default_filter_chain = Some(tcp::chain(cluster, cluster));
+    }
 }
 
 /// The first bytes decide about the chain.

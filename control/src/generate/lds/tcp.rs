@@ -3,17 +3,73 @@
 use weft_xds::{pack, pb};
 
 use crate::generate::wire;
+use crate::plan::inputs::{Network, OpaqueInputs};
 
 /// Name of the network filter.
 const TCP_PROXY: &str = "envoy.filters.network.tcp_proxy";
 
 /// A filter chain that copies bytes to one cluster.
 pub(super) fn chain(name: &str, cluster: &str) -> pb::listener::FilterChain {
+    named(
+        name,
+        pb::tcp_proxy::TcpProxy {
+            stat_prefix: cluster.to_owned(),
+            cluster_specifier: Some(pb::tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+            ..Default::default()
+        },
+    )
+}
+
+/// A filter chain that copies bytes as a rule says, or to the host of its listener.
+pub(super) fn ruled(inputs: &OpaqueInputs) -> pb::listener::FilterChain {
+    use pb::tcp_proxy::tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight};
+    let name = match (&inputs.rule, inputs.targets.as_slice()) {
+        (Some(rule), [_, _, ..]) => rule.name.clone(),
+        (_, targets) => targets.first().map(|(cluster, _)| cluster.clone()).unwrap_or_default(),
+    };
+    let specifier = match inputs.targets.as_slice() {
+        [(only, _)] => ClusterSpecifier::Cluster(only.clone()),
+        several => ClusterSpecifier::WeightedClusters(WeightedCluster {
+            clusters: several
+                .iter()
+                .map(|(cluster, weight)| ClusterWeight {
+                    name: cluster.clone(),
+                    weight: *weight,
+                    ..Default::default()
+                })
+                .collect(),
+        }),
+    };
     let config = pb::tcp_proxy::TcpProxy {
-        stat_prefix: cluster.to_owned(),
-        cluster_specifier: Some(pb::tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+        stat_prefix: name.clone(),
+        cluster_specifier: Some(specifier),
+        idle_timeout: inputs.idle_timeout.map(wire::duration),
+        max_downstream_connection_duration: inputs.duration_max.map(wire::duration),
         ..Default::default()
     };
+    let mut chain = named(&name, config);
+    if !inputs.networks.is_empty() {
+        chain.filter_chain_match = Some(pb::listener::FilterChainMatch {
+            prefix_ranges: inputs.networks.iter().map(range).collect(),
+            ..Default::default()
+        });
+    }
+    chain.metadata = inputs
+        .rule
+        .as_ref()
+        .map(|rule| wire::metadata([("weft", wire::provenance(&rule.provenance, Some(rule.index)))]));
+    chain
+}
+
+/// A network as Envoy has it.
+pub(super) fn range(network: &Network) -> pb::core::CidrRange {
+    pb::core::CidrRange {
+        address_prefix: network.address.to_string(),
+        prefix_len: Some(wire::u32_value(network.length.into())),
+    }
+}
+
+fn named(name: &str, config: pb::tcp_proxy::TcpProxy) -> pb::listener::FilterChain {
     pb::listener::FilterChain {
         name: name.to_owned(),
         filters: vec![wire::network_filter(TCP_PROXY, pack(&config))],

@@ -42,20 +42,61 @@ pub enum ListenerKind {
         /// What becomes of unknown destinations.
         unknown: Unknown,
     },
-    /// Opaque bytes to one cluster.
+    /// The plain TCP port of a gateway.
+    GatewayTcp {
+        /// The chains of the rules that apply; without any, connections are closed.
+        chains: Vec<OpaqueInputs>,
+    },
+    /// Opaque bytes of captured connections.
     Tcp {
-        /// The cluster.
-        cluster: String,
+        /// What becomes of them.
+        chains: Vec<OpaqueInputs>,
     },
     /// HTTP or opaque bytes, by what the client sends first.
     Detect {
         /// Route table of the requests.
         routes: String,
-        /// Where opaque bytes go; as unknown destinations do if absent.
-        cluster: Option<String>,
+        /// What becomes of opaque bytes; without any, what becomes of unknown destinations.
+        opaque: Vec<OpaqueInputs>,
         /// What becomes of unknown destinations.
         unknown: Unknown,
     },
+}
+
+/// One filter chain that copies bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OpaqueInputs {
+    /// Networks that the client has to have dialled into; empty takes every connection. No network occurs twice in a
+    /// listener.
+    pub networks: Vec<Network>,
+    /// Clusters by weight; a single one takes everything.
+    pub targets: Vec<(String, u32)>,
+    /// Both directions silent for so long: closed; zero never, `None` as the protocol has it.
+    pub idle_timeout: Option<Duration>,
+    /// Longest life of a connection.
+    pub duration_max: Option<Duration>,
+    /// The rule that it was made from, if any.
+    pub rule: Option<OpaqueRule>,
+}
+
+/// A network of destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// Its address.
+    pub address: IpAddr,
+    /// Length of its prefix.
+    pub length: u8,
+}
+
+/// A rule of a VirtualService for opaque connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OpaqueRule {
+    /// The object.
+    pub provenance: Provenance,
+    /// Index in `spec.tcp`.
+    pub index: usize,
+    /// What counters call it: `name.namespace` of the object.
+    pub name: String,
 }
 
 /// What becomes of destinations that nobody has declared (mesh `outboundTrafficPolicy`).

@@ -7,5 +7,5 @@ mod route;
 
 pub use cluster::{ClusterInputs, ClusterKind, HostFacts, MeshFacts};
 pub use endpoints::{EndpointsInputs, EndpointsSource};
-pub use listener::{ListenerInputs, ListenerKind, Unknown};
+pub use listener::{ListenerInputs, ListenerKind, Network, OpaqueInputs, OpaqueRule, Unknown};
 pub use route::{Provenance, RouteInputs, RouteTableInputs, RuleInputs, TargetInputs, VirtualHostInputs};

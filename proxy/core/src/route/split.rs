@@ -20,6 +20,13 @@ pub enum SplitKey {
         /// Index of the rule.
         rule: u32,
     },
+    /// A rule for opaque connections; an object counts them apart from its rules for requests.
+    Opaque {
+        /// `Kind/namespace/name`.
+        object: Arc<str>,
+        /// Index of the rule.
+        rule: u32,
+    },
     /// A route of a table that names no object.
     Route {
         /// Name of the table.

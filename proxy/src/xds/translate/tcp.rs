@@ -34,7 +34,7 @@ pub(super) fn proxy(
             object,
             rule: Some(rule),
             ..
-        }) => SplitKey::Rule { object, rule },
+        }) => SplitKey::Opaque { object, rule },
         _ => SplitKey::Route {
             table: listener.clone(),
             virtual_host: chain.into(),
