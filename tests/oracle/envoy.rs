@@ -13,7 +13,7 @@ use weft_testkit::{client, eventually, mesh::free_address};
 
 /// How a client is told to ask for resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// Changes only.
     Delta,
     /// Everything of a type at once.
@@ -30,15 +30,15 @@ impl Dialect {
 }
 
 /// Who an Envoy says it is.
-pub struct NodeIdentity<'a> {
+pub(crate) struct NodeIdentity<'a> {
     /// Node id.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// Node metadata.
-    pub metadata: Value,
+    pub(crate) metadata: Value,
 }
 
 /// A running Envoy; dropping it ends it.
-pub struct Envoy {
+pub(crate) struct Envoy {
     admin: SocketAddr,
     child: Child,
     log: PathBuf,
@@ -65,7 +65,7 @@ fn program() -> PathBuf {
 
 impl Envoy {
     /// Starts Envoy under the control plane at `xds` and waits until it is ready.
-    pub async fn start(xds: SocketAddr, node: &NodeIdentity<'_>, dialect: Dialect) -> Self {
+    pub(crate) async fn start(xds: SocketAddr, node: &NodeIdentity<'_>, dialect: Dialect) -> Self {
         let program = program();
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (admin, log) = (free_address(), folder.path().join("envoy.log"));
@@ -88,7 +88,7 @@ impl Envoy {
     }
 
     /// What its admin server says.
-    pub async fn ask(&self, path: &str) -> String {
+    pub(crate) async fn ask(&self, path: &str) -> String {
         let reply = client::get(self.admin, "admin", path, &[]).await;
         reply
             .unwrap_or_else(|e| panic!("Envoy's {path}: {e}\n{}", self.log()))
@@ -96,7 +96,7 @@ impl Envoy {
     }
 
     /// Its counters: name → value.
-    pub async fn stats(&self) -> Vec<(String, u64)> {
+    pub(crate) async fn stats(&self) -> Vec<(String, u64)> {
         let text = self.ask("/stats").await;
         let pairs = text.lines().filter_map(|line| line.rsplit_once(": "));
         pairs
@@ -105,7 +105,7 @@ impl Envoy {
     }
 
     /// What it wrote.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

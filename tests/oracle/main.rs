@@ -2,6 +2,7 @@
 //!
 //! Not part of the default run, since it needs Envoy. It fails without, it never skips.
 
+mod alike;
 mod envoy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,13 +203,7 @@ async fn envoy_beside_us(dialect: Dialect) {
         canary.control.xds(),
         ProxySettings::gateway(NAMESPACE, &labels.to_string(), 2),
     );
-    eventually("our gateway serves", async || {
-        let ready = client::get(proxy.admin(), "admin", "/ready", &[])
-            .await
-            .is_ok_and(|reply| reply.status == 200);
-        ready.then_some(())
-    })
-    .await;
+    ready(&proxy).await;
     let ours = order(address, &[], REQUESTS).await;
     for window in ours.windows(WINDOW) {
         assert_shares("weft", window, |_, _| 1.0);
@@ -298,13 +293,7 @@ async fn envoy_takes_what_every_scenario_makes_and_answers_as_we_do() {
             state_dir: None,
         };
         let proxy = Proxy::start(control.xds(), settings);
-        eventually("our gateway serves", async || {
-            let ready = client::get(proxy.admin(), "admin", "/ready", &[])
-                .await
-                .is_ok_and(|reply| reply.status == 200);
-            ready.then_some(())
-        })
-        .await;
+        ready(&proxy).await;
         for (call, theirs) in own.iter().zip(theirs) {
             let ours = visible(&ask(address, call).await);
             let expected = call
@@ -325,6 +314,15 @@ async fn envoy_takes_what_every_scenario_makes_and_answers_as_we_do() {
             }
         }
     }
+}
+
+/// Waits until our gateway has its configuration and its sockets.
+async fn ready(proxy: &Proxy) {
+    eventually("our gateway serves", async || {
+        let reply = client::get(proxy.admin(), "admin", "/ready", &[]).await.ok()?;
+        (reply.status == 200).then_some(())
+    })
+    .await;
 }
 
 async fn ask(address: SocketAddr, call: &weft_sim::Call) -> Reply {
