@@ -121,17 +121,20 @@ const CASES: &[Case] = &[
     ("OPTIONS", "shop.test", "/status/200", &[]),
 ];
 
+/// Names and values.
+type Fields = Vec<(String, String)>;
+
 /// What became of one request.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     status: u16,
-    reply: Vec<(String, String)>,
+    reply: Fields,
     body: String,
     /// Which upstream saw it, its start line, its fields.
-    seen: Option<(usize, String, Vec<(String, String)>)>,
+    seen: Option<(usize, String, Fields)>,
 }
 
-fn compared(fields: &[(String, String)]) -> Vec<(String, String)> {
+fn compared(fields: &[(String, String)]) -> Fields {
     let lower = fields
         .iter()
         .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));

@@ -107,7 +107,8 @@ async fn assert_accepted(envoy: &Envoy, made: &ResourceSet) {
     .await;
     let stats = envoy.stats().await;
     // `listener_manager.lds.…`, `cluster_manager.cds.…`, `http.<prefix>.rds.<table>.…`, `cluster.<name>.…` for EDS.
-    let kinds: [(&str, fn(&str) -> bool, bool); 4] = [
+    type Belongs = fn(&str) -> bool;
+    let kinds: [(&str, Belongs, bool); 4] = [
         (
             "LDS",
             |name| name.starts_with("listener_manager.lds."),
