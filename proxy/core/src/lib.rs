@@ -9,6 +9,8 @@ pub mod cluster;
 
 pub mod balance;
 
+pub mod limit;
+
 mod golden;
 mod provenance;
 
