@@ -104,6 +104,33 @@ impl RetryOn {
         (on, unknown)
     }
 
+    /// The condition of a word that is known; to be resolved when the program is compiled.
+    pub(crate) const fn word(word: &str) -> Self {
+        let mut bit = 0;
+        while bit < RETRY_WORDS.len() {
+            if equal(RETRY_WORDS[bit].as_bytes(), word.as_bytes()) {
+                return Self(1 << bit);
+            }
+            bit += 1;
+        }
+        panic!("no retry condition has this name");
+    }
+
+    /// No condition.
+    pub(crate) const fn none() -> Self {
+        Self(0)
+    }
+
+    /// The conditions of both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether one of these conditions is set.
+    pub(crate) const fn has_any(self, conditions: Self) -> bool {
+        self.0 & conditions.0 != 0
+    }
+
     /// Whether a condition is set, by its word.
     pub fn has(self, word: &str) -> bool {
         RETRY_WORDS
@@ -120,6 +147,18 @@ impl RetryOn {
             .filter(move |(bit, _)| self.0 & (1 << bit) != 0)
             .map(|(_, word)| *word)
     }
+}
+
+/// `==` on slices is not to be had in constants.
+const fn equal(left: &[u8], right: &[u8]) -> bool {
+    let mut at = 0;
+    while at < left.len() && at < right.len() {
+        if left[at] != right[at] {
+            return false;
+        }
+        at += 1;
+    }
+    left.len() == right.len()
 }
 
 /// A copy of requests to another cluster.
