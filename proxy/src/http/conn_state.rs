@@ -9,16 +9,16 @@ use futures_util::task::AtomicWaker;
 
 use super::guard::Refusal;
 
-/// What a downstream connection is waiting for.
+/// Where in its messages a client's bytes stand. While a request waits for its reply no limit on the client counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
-    /// For the first byte of a request: the idle limit counts.
+    /// Before the first byte of a request: the idle limit counts.
     Idle = 0,
-    /// For the rest of a head: the header limit counts.
+    /// In a head: the header limit counts.
     Head = 1,
-    /// For us or for an upstream: neither counts.
-    Busy = 2,
+    /// In a body. With its reply sent already, the idle limit counts.
+    Body = 2,
 }
 
 /// Why a connection was told to end.
@@ -51,8 +51,14 @@ pub(crate) struct ConnLimits {
 #[derive(Debug)]
 pub(crate) struct ConnState {
     phase: AtomicU8,
-    /// Tick of the worker's clock (milliseconds since the worker started) at which the phase began.
+    /// Tick of the worker's clock (milliseconds since the worker started) at which the wait for the client began.
     since: AtomicU64,
+    /// Heads that have been read to their end.
+    heads: AtomicU32,
+    /// Requests that have been answered, or given up.
+    answered: AtomicU32,
+    /// Bytes behind a request for an upgrade are held back until its answer.
+    held: AtomicBool,
     /// Tick at which a write began to wait; 0 is none.
     blocked_since: AtomicU64,
     refusal: AtomicU8,
@@ -71,6 +77,9 @@ impl ConnState {
         Self {
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU64::new(now_ms),
+            heads: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
+            held: AtomicBool::new(false),
             blocked_since: AtomicU64::new(0),
             refusal: AtomicU8::new(0),
             refused_message: AtomicU32::new(0),
@@ -82,18 +91,43 @@ impl ConnState {
         }
     }
 
-    /// Begins a phase, unless it is the present one.
-    pub(crate) fn enter(&self, phase: Phase) {
-        if self.phase.swap(phase as u8, Relaxed) != phase as u8 {
+    /// Bytes were read: `phase` is where they end, `heads` how many heads have ended. The time of a head counts from its
+    /// first byte, whatever comes after it.
+    pub(crate) fn read(&self, phase: Phase, heads: u32) {
+        let before = self.phase.swap(phase as u8, Relaxed);
+        self.heads.store(heads, Relaxed);
+        if phase != Phase::Head || before != Phase::Head as u8 {
             self.since.store(self.now.load(Relaxed), Relaxed);
         }
     }
 
-    /// A reply was written: the wait for the next request begins, unless its head came already.
+    /// A request has ended: the wait for the next one begins, also when some of its bytes have come before.
     pub(crate) fn replied(&self) {
-        if self.phase.load(Relaxed) == Phase::Busy as u8 {
-            self.enter(Phase::Idle);
+        self.answered.fetch_add(1, Relaxed);
+        self.since.store(self.now.load(Relaxed), Relaxed);
+        if self.held.load(Relaxed) {
+            self.waker.wake();
         }
+    }
+
+    /// Whether a request that has been read waits for its reply.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.heads.load(Relaxed) > self.answered.load(Relaxed)
+    }
+
+    /// Whether the body of the request with that number, counted from 1, is still on its way.
+    pub(crate) fn is_reading_body_of(&self, request: u32) -> bool {
+        self.phase.load(Relaxed) == Phase::Body as u8 && self.heads.load(Relaxed) == request
+    }
+
+    /// Whether bytes are held back: the reply to the request wakes the driver.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.store(held, Relaxed);
+    }
+
+    /// Whether a write waits for the client.
+    pub(crate) fn is_write_blocked(&self) -> bool {
+        self.blocked_since.load(Relaxed) != 0
     }
 
     pub(crate) fn write_blocked(&self) {
@@ -151,9 +185,10 @@ impl ConnState {
         let since = self.since.load(Relaxed);
         let phase = self.phase.load(Relaxed);
         let blocked = self.blocked_since.load(Relaxed);
-        if phase == Phase::Idle as u8 && late(since, self.limits.idle) {
+        let waiting = !self.is_answering() && blocked == 0;
+        if waiting && phase != Phase::Head as u8 && late(since, self.limits.idle) {
             self.command(Order::IdleTimeout);
-        } else if phase == Phase::Head as u8 && late(since, self.limits.head) {
+        } else if waiting && phase == Phase::Head as u8 && late(since, self.limits.head) {
             self.command(Order::HeadTimeout);
         } else if blocked != 0 && late(blocked, self.limits.write) {
             self.command(Order::WriteTimeout);
@@ -171,9 +206,12 @@ impl ConnState {
         self.order.load(Relaxed) == Order::Drain as u8
     }
 
-    /// Whether a request is under way.
+    /// Whether a request or the end of a reply is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        self.is_tunnel() || self.phase.load(Relaxed) != Phase::Idle as u8
+        self.is_tunnel()
+            || self.is_answering()
+            || self.is_write_blocked()
+            || self.phase.load(Relaxed) != Phase::Idle as u8
     }
 
     /// The order in force, seen by the driver of the connection, which is woken by the next one.
@@ -186,5 +224,64 @@ impl ConnState {
             4 => Some(Order::WriteTimeout),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1000;
+
+    fn state() -> ConnState {
+        let limit = Some(Duration::from_secs(1));
+        let limits = ConnLimits {
+            idle: limit,
+            head: limit,
+            write: Some(Duration::from_secs(10)),
+        };
+        ConnState::new(limits, 0)
+    }
+
+    fn order(state: &ConnState) -> Option<Order> {
+        state.order(std::task::Waker::noop())
+    }
+
+    #[test]
+    fn a_client_is_not_late_while_it_waits_for_a_reply() {
+        // Two requests in one packet; then one and the beginning of another.
+        for (phase, heads, late) in [
+            (Phase::Idle, 2, Order::IdleTimeout),
+            (Phase::Head, 1, Order::HeadTimeout),
+            (Phase::Body, 1, Order::IdleTimeout),
+        ] {
+            let state = state();
+            state.read(phase, heads);
+            for answered in 0..heads {
+                let now = u64::from(answered + 1) * 5 * SECOND;
+                state.sweep(now);
+                assert_eq!(order(&state), None, "{phase:?} after {answered} of {heads}");
+                assert!(state.is_busy());
+                state.replied();
+            }
+            let now = u64::from(heads) * 5 * SECOND;
+            state.sweep(now + SECOND - 1);
+            assert_eq!(order(&state), None, "{phase:?}: the wait begins with the reply");
+            state.sweep(now + SECOND);
+            assert_eq!(order(&state), Some(late), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_not_read_keeps_its_connection_busy_and_no_limit_but_its_own_counts() {
+        let state = state();
+        state.read(Phase::Head, 1);
+        state.write_blocked();
+        state.replied();
+        state.sweep(5 * SECOND);
+        assert_eq!(order(&state), None, "408 would end up inside the reply");
+        assert!(state.is_busy());
+        state.sweep(10 * SECOND + 1);
+        assert_eq!(order(&state), Some(Order::WriteTimeout));
     }
 }

@@ -1,10 +1,11 @@
 //! The life of a request: head → route → headers → attempt → reply. Read it from top to bottom.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -30,7 +31,11 @@ use crate::upstream::cluster::Cluster;
 /// Answers one request. Never fails: whatever goes wrong becomes one reply.
 pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>) -> Response<ReplyBody> {
     let mut exchange = begin(&context, &request);
-    match relay(&context, request, &mut exchange).await {
+    let (parts, incoming) = request.into_parts();
+    let mut incoming = Some(incoming);
+    let relayed = relay(&context, parts, &mut incoming, &mut exchange).await;
+    let unread = is_unread(&context, incoming, &exchange).await;
+    match relayed {
         Ok(Reply::Upstream(answer, deadline)) => finish(&context, stream(answer, exchange, deadline), true),
         Ok(Reply::Tunnel(answer, client)) => {
             finish(&context, upgrade::tunnel(&context, answer, client, exchange), true)
@@ -39,10 +44,41 @@ pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>
             exchange.reply(response.status(), response.headers());
             exchange.add_response_bytes(response.body().size_hint().lower());
             exchange.complete();
-            finish(&context, response, false)
+            finish(&context, close_if(unread, response), false)
         }
-        Err(failed) => finish(&context, fail(&context, exchange, &failed), false),
+        Err(failed) => finish(&context, close_if(unread, fail(&context, exchange, &failed)), false),
     }
+}
+
+/// Whether the body of a request is not going to be read to its end. What has arrived of a body that nobody took is thrown
+/// away, so that the next request of the connection can be read; the rest of one is not waited for.
+async fn is_unread(context: &ConnContext, untaken: Option<Incoming>, exchange: &Exchange) -> bool {
+    let arriving = context.state.is_reading_body_of(context.requests.get());
+    match untaken {
+        None => !exchange.is_upload_complete(),
+        Some(body) if body.is_end_stream() => false,
+        Some(_) if arriving => true,
+        Some(mut body) => {
+            let mut broken = false;
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                broken = frame.is_err();
+                if broken {
+                    break;
+                }
+            }
+            broken
+        }
+    }
+}
+
+/// A client that is answered before its request has ended learns that its connection ends with the reply.
+fn close_if(unread: bool, mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if unread {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// A reply that went well.
@@ -91,7 +127,13 @@ fn begin(context: &ConnContext, request: &Request<Incoming>) -> Exchange {
     exchange
 }
 
-async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut Exchange) -> Result<Reply, Failed> {
+/// Takes `incoming` when the request goes to an upstream.
+async fn relay(
+    context: &ConnContext,
+    mut parts: Parts,
+    incoming: &mut Option<Incoming>,
+    exchange: &mut Exchange,
+) -> Result<Reply, Failed> {
     // Bytes are checked as they are read, so a refusal inside the body may be known before the head is looked at.
     match context.state.refusal() {
         Some((refusal, message)) if message == context.requests.get() => {
@@ -99,7 +141,6 @@ async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut
         }
         _ => {}
     }
-    let (mut parts, incoming) = request.into_parts();
     match head::check(&mut parts, &context.manager, context.local.port())? {
         Checked::Forward => {}
         Checked::Redirect(path) => return Ok(Reply::Local(path_redirect(context, &parts, &path)?)),
@@ -107,6 +148,7 @@ async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut
     let token = head::upgrade_token(&parts).filter(|token| upgrade::is_enabled(&context.manager, token));
     let client_upgrade = token.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
     relay_headers::remove_hop_by_hop(&mut parts.headers, token.is_some());
+    relay_headers::remove_expectation(&mut parts.headers);
     relay_headers::describe_client(&mut parts.headers, context);
 
     let (route, cluster, place) = match context
@@ -123,7 +165,13 @@ async fn relay(context: &ConnContext, request: Request<Incoming>, exchange: &mut
     exchange.set_destination(&cluster.labels);
     let sent_as = prepare(context, &mut parts, &route, forward, destination);
 
-    let (body, upload) = RequestBody::new(incoming);
+    let (body, upload) = incoming.take().map_or((RequestBody::Empty, None), RequestBody::new);
+    if body.size_hint().exact().is_none() {
+        // hyper would send a GET of unknown length without its body.
+        parts
+            .headers
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let mut deadline = forward.timeout.map(|limit| Deadline::new(limit, upload.clone()));
     if let Some(upload) = upload {
         exchange.set_upload(upload);
@@ -384,8 +432,11 @@ fn fail(context: &ConnContext, mut exchange: Exchange, failed: &Failed) -> Respo
             .response_headers
             .apply_to_response(response.headers_mut(), &format);
     }
-    exchange.reply(response.status(), response.headers());
-    exchange.add_response_bytes(verdict.body.len() as u64);
+    // Nobody is there to read the reply to a request that was left: it has no code.
+    if failed.failure != Failure::Request(RequestFailure::Left) {
+        exchange.reply(response.status(), response.headers());
+        exchange.add_response_bytes(verdict.body.len() as u64);
+    }
     exchange.fail(failed.failure);
     if verdict.side == Side::Downstream {
         // What follows on a connection whose framing is in doubt is not looked at.

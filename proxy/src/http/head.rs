@@ -45,6 +45,13 @@ fn settle_authority(parts: &mut Parts, manager: &HttpConnectionManager) -> Resul
         return Err(RequestFailure::Host);
     }
     if let Some(authority) = parts.uri.authority() {
+        // A bare authority is a target for CONNECT alone; user information has no place in `Host`.
+        if parts.uri.scheme().is_none() {
+            return Err(RequestFailure::Path);
+        }
+        if !is_authority(authority.as_str().as_bytes()) {
+            return Err(RequestFailure::Host);
+        }
         let value = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestFailure::Host)?;
         let path = parts
             .uri

@@ -2,7 +2,7 @@
 //! owns: what belongs to a connection and is not relayed (RFC 9110, section 7.6.1), and what a proxy adds about itself.
 //! may not touch: header operations of rules.
 
-use http::header::{CONNECTION, HOST, HeaderName, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderName, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 use weft_proxy_core::chain::ServerHeader;
 
@@ -114,12 +114,27 @@ pub(crate) fn describe_client(headers: &mut HeaderMap, context: &ConnContext) {
 }
 
 fn append_forwarded_for(headers: &mut HeaderMap, peer: &HeaderValue) {
-    let value = match headers.get(X_FORWARDED_FOR) {
+    let mut before = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let value = match before.next() {
         None => Ok(peer.clone()),
-        Some(before) => HeaderValue::from_bytes(&[before.as_bytes(), b",", peer.as_bytes()].concat()),
+        // Several lines are one list (RFC 9110, section 5.3).
+        Some(first) => {
+            let lines: Vec<&[u8]> = std::iter::once(first).chain(before).chain([peer.as_bytes()]).collect();
+            HeaderValue::from_bytes(&lines.join(&b','))
+        }
     };
     if let Ok(value) = value {
         headers.insert(X_FORWARDED_FOR, value);
+    }
+}
+
+/// `100-continue` is between the client and us: our reading of the body answers it, before an upstream could.
+pub(crate) fn remove_expectation(headers: &mut HeaderMap) {
+    if headers
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        headers.remove(EXPECT);
     }
 }
 

@@ -16,6 +16,7 @@ use super::cluster::Cluster;
 use super::connect::connect;
 use super::endpoint::EndpointState;
 use super::pool::{Lease, UpstreamConnection};
+use super::response;
 use crate::http::body::RequestBody;
 use crate::http::exchange::Exchange;
 use crate::http::failure::{Failure, RouteFailure, UpstreamFailure};
@@ -97,6 +98,7 @@ async fn send_on(
     }
     connection.requests = connection.requests.saturating_add(1);
     match connection.sender.try_send_request(request).await {
+        Ok(response) if !response::has_one_length(response.headers()) => Err(Unsent::Failed(UpstreamFailure::Protocol)),
         Ok(response) => Ok(Answer {
             response,
             endpoint: connection.endpoint.clone(),

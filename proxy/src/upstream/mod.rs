@@ -8,3 +8,4 @@ mod connect;
 pub(crate) mod counters;
 pub(crate) mod endpoint;
 pub(crate) mod pool;
+mod response;

@@ -9,6 +9,7 @@ pub(super) struct Lengths {
     content_length: Option<u64>,
     chunked: bool,
     http_1_0: bool,
+    upgrade: bool,
 }
 
 /// How the body of a message ends.
@@ -37,6 +38,10 @@ impl Lengths {
         };
         let name = &line[..colon];
         match name.len() {
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrade = true;
+                Ok(())
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(&line[colon + 1..]),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(&line[colon + 1..]),
             // "Content-Length : 1" hides the name from parsers that are strict and shows it to those that are not.
@@ -70,6 +75,11 @@ impl Lengths {
         }
         self.chunked = true;
         Ok(())
+    }
+
+    /// Whether another protocol is asked for.
+    pub(super) fn asks_for_upgrade(self) -> bool {
+        self.upgrade
     }
 
     /// The end of the head: what follows.

@@ -65,6 +65,8 @@ pub(crate) struct Framing {
     state: State,
     /// Messages whose head has ended.
     heads: u32,
+    /// The last head asked for another protocol and has no body: what follows depends on the answer.
+    paused: bool,
     head_bytes_max: usize,
 }
 
@@ -85,6 +87,7 @@ impl Framing {
         Self {
             state: State::Between,
             heads: 0,
+            paused: false,
             head_bytes_max,
         }
     }
@@ -106,11 +109,27 @@ impl Framing {
         }
     }
 
-    /// Reads what came off the wire. On a refusal, the number of bytes that may still be passed on: the parser behind
-    /// has to be stopped at that place.
-    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), (usize, Refusal)> {
+    /// How many heads have ended.
+    pub(crate) fn heads(&self) -> u32 {
+        self.heads
+    }
+
+    /// Whether reading stopped behind a request for an upgrade. What follows is read by [`Framing::read`] if the answer is
+    /// an ordinary one.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The upgrade was refused: what follows is the next message.
+    pub(crate) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Reads what came off the wire, up to a pause. Returns the bytes consumed; on a refusal, the number of bytes that may
+    /// still be passed on: the parser behind has to be stopped at that place.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<usize, (usize, Refusal)> {
         let mut at = 0;
-        while at < bytes.len() {
+        while at < bytes.len() && !self.paused {
             let rest = &bytes[at..];
             at += match &mut self.state {
                 State::Fixed(left) => {
@@ -140,7 +159,7 @@ impl Framing {
                 State::Head { .. } => self.head_line(rest).map_err(|(fine, refusal)| (at + fine, refusal))?,
             };
         }
-        Ok(())
+        Ok(at)
     }
 
     /// One line of a head, or the unfinished rest of the input. Returns the bytes consumed.
@@ -174,6 +193,7 @@ impl Framing {
         if content.is_empty() && !*first {
             let body = lengths.body().map_err(|refusal| (end, refusal))?;
             self.heads = self.heads.saturating_add(1);
+            self.paused = lengths.asks_for_upgrade() && body == BodyLength::Fixed(0);
             self.state = match body {
                 BodyLength::Fixed(0) => State::Between,
                 BodyLength::Fixed(length) => State::Fixed(length),
@@ -206,13 +226,13 @@ mod tests {
         let mut whole = Framing::new(1024);
         let result = whole
             .read(input)
-            .map(|()| whole.position())
+            .map(|_| whole.position())
             .map_err(|(_, refusal)| refusal);
         assert_eq!(result, expected, "whole: {:?}", String::from_utf8_lossy(input));
         let mut bitwise = Framing::new(1024);
         let result = input
             .iter()
-            .try_for_each(|byte| bitwise.read(&[*byte]).map_err(|(_, refusal)| refusal))
+            .try_for_each(|byte| bitwise.read(&[*byte]).map(drop).map_err(|(_, refusal)| refusal))
             .map(|()| bitwise.position());
         assert_eq!(result, expected, "byte by byte: {:?}", String::from_utf8_lossy(input));
     }
@@ -276,6 +296,17 @@ mod tests {
         );
         check(b"GET / HTTP/1.1\nhost: a\n\n", Err(Refusal::BareLineFeed));
         check(b"GET / HTTP/1.1\r\nhost: a\r\n\n", Err(Refusal::BareLineFeed));
+    }
+
+    #[test]
+    fn what_follows_a_request_for_an_upgrade_waits_for_its_answer() {
+        let mut framing = Framing::new(1024);
+        let head = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let input = [&head[..], b"not\nHTTP"].concat();
+        assert_eq!(framing.read(&input), Ok(head.len()));
+        assert!(framing.is_paused());
+        framing.resume();
+        assert_eq!(framing.read(b"not\nHTTP"), Err((3, Refusal::BareLineFeed)));
     }
 
     #[test]
