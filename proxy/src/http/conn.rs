@@ -52,8 +52,9 @@ pub(crate) struct ConnContext {
     pub(crate) requests: Cell<u32>,
 }
 
-/// Serves one connection of a listener.
-pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream) {
+/// Serves one connection of a listener. `leaving`: the listener has no socket any more, so that the connection ends with
+/// its first reply.
+pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream, leaving: bool) {
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
         return;
     };
@@ -73,7 +74,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: T
     };
     let state = Arc::new(ConnState::new(limits(&manager), worker.now_ms()));
     let max = worker.shared.connections_max;
-    if worker.is_draining() {
+    if leaving || worker.is_draining() {
         state.command(Order::Drain);
     }
     let Some(_guard) = worker.connections.enter(listener.name.clone(), state.clone(), max) else {

@@ -32,7 +32,7 @@ pub(crate) async fn run(worker: Rc<Worker>, name: Arc<str>, socket: StdListener,
         tokio::select! {
             _ = &mut stopped => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => serve(&worker, &name, &mut last, stream),
+                Ok((stream, _)) => serve(&worker, &name, &mut last, stream, false),
                 Err(error) => {
                     tracing::debug!(listener = %name, %error, "accept failed");
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
@@ -40,21 +40,22 @@ pub(crate) async fn run(worker: Rc<Worker>, name: Arc<str>, socket: StdListener,
             },
         }
     }
+    // Asked directly: the runtime would answer by what it knew at its last look, and only so often in one turn.
+    let Ok(listener) = listener.into_std() else { return };
     for _ in 0..LAST_ACCEPTS_MAX {
-        let next = std::future::poll_fn(|cx| std::task::Poll::Ready(listener.poll_accept(cx))).await;
-        match next {
-            std::task::Poll::Ready(Ok((stream, _))) => serve(&worker, &name, &mut last, stream),
-            std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => break,
+        let Ok((stream, _)) = listener.accept() else { break };
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            serve(&worker, &name, &mut last, stream, true);
         }
     }
 }
 
 /// Serves a connection by the listener as it is now; after its end, as it was last.
-fn serve(worker: &Rc<Worker>, name: &Arc<str>, last: &mut Option<Arc<Listener>>, stream: TcpStream) {
+fn serve(worker: &Rc<Worker>, name: &Arc<str>, last: &mut Option<Arc<Listener>>, stream: TcpStream, leaving: bool) {
     if let Some(now) = worker.with_snapshot(|snapshot| snapshot.listeners.named(name).cloned()) {
         *last = Some(now);
     }
     let Some(listener) = last.clone() else { return };
     // A panic ends this connection's task alone: tokio catches it at the task's edge.
-    tokio::task::spawn_local(conn::serve(worker.clone(), listener, stream));
+    tokio::task::spawn_local(conn::serve(worker.clone(), listener, stream, leaving));
 }

@@ -17,6 +17,8 @@ pub(crate) struct Bound {
     asked: SocketAddr,
     /// What the kernel gave; differs where port 0 was asked for.
     pub(crate) address: SocketAddr,
+    /// What new connections are served by.
+    listener: Arc<Listener>,
 }
 
 /// Bound listeners, and those that could not be bound.
@@ -49,13 +51,30 @@ impl ListenerSet {
         }
         self.failed.retain(|name, _| wanted.contains_key(name));
         for (name, listener) in wanted {
+            self.renew(listener, workers);
             if !self.bound.contains_key(name) && (synced || is_warm(listener, snapshot)) {
                 self.bind(listener, workers);
             }
         }
     }
 
-    fn bind(&mut self, listener: &Listener, workers: &[WorkerHandle]) {
+    /// A listener that changed in place keeps its sockets; connections of before were accepted under other rules.
+    fn renew(&mut self, listener: &Arc<Listener>, workers: &[WorkerHandle]) {
+        let Some(bound) = self.bound.get_mut(&listener.name) else {
+            return;
+        };
+        if Arc::ptr_eq(&bound.listener, listener) {
+            return;
+        }
+        bound.listener = listener.clone();
+        for worker in workers {
+            worker.send(Command::Renew {
+                name: listener.name.clone(),
+            });
+        }
+    }
+
+    fn bind(&mut self, listener: &Arc<Listener>, workers: &[WorkerHandle]) {
         match bind(listener.address, workers.len()) {
             Ok((address, sockets)) => {
                 tracing::info!(listener = %listener.name, %address, "listening");
@@ -71,6 +90,7 @@ impl ListenerSet {
                     Bound {
                         asked: listener.address,
                         address,
+                        listener: listener.clone(),
                     },
                 );
             }

@@ -14,6 +14,8 @@ pub(crate) enum Command {
     Listen { name: Arc<str>, socket: TcpListener },
     /// Accept what waits on the listener's socket, then close it; its connections finish their requests.
     Unlisten { name: Arc<str> },
+    /// The listener of that name has changed: its connections of before finish their requests and close.
+    Renew { name: Arc<str> },
     /// Hand over what was counted.
     Scrape(oneshot::Sender<Scrape>),
     /// Stop accepting, let requests in flight finish, close connections.

@@ -22,6 +22,9 @@ use crate::upstream::pool::Pool;
 /// How often connections are looked at for their limits: a limit of seconds is kept to a quarter of one.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
+/// A drain lasts at least this long: who waits at a socket when it is closed is accepted in that time.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// A drain ends early when all connections have been idle for this long.
 const QUIET_MIN: Duration = Duration::from_millis(500);
 
@@ -102,7 +105,8 @@ impl Worker {
         if self.connections.is_busy() {
             self.busy_until_ms.set(now);
         }
-        self.connections.len() == 0 || u128::from(now - self.busy_until_ms.get()) >= QUIET_MIN.as_millis()
+        let quiet = if self.connections.len() == 0 { SETTLE } else { QUIET_MIN };
+        u128::from(now - self.busy_until_ms.get()) >= quiet.as_millis()
     }
 
     pub(crate) fn is_draining(&self) -> bool {

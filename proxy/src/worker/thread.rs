@@ -92,6 +92,7 @@ fn obey(worker: &Rc<Worker>, acceptors: &mut HashMap<Arc<str>, oneshot::Sender<(
             acceptors.remove(&name);
             worker.connections.drain(Some(&name));
         }
+        Command::Renew { name } => worker.connections.drain(Some(&name)),
         Command::Scrape(reply) => {
             // Whoever asked may have left; the counts are then lost with them, which only a stop of the process does.
             reply.send(worker.scrape()).ok();
