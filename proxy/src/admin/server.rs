@@ -68,7 +68,7 @@ async fn serve_connection(main: Rc<Main>, stream: TcpStream, scope: Scope) {
     }
 }
 
-async fn answer(main: &Main, request: &Request<Incoming>, scope: Scope) -> Page {
+async fn answer(main: &Rc<Main>, request: &Request<Incoming>, scope: Scope) -> Page {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return page(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -114,14 +114,23 @@ fn ready(main: &Main) -> Page {
     page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", text.into())
 }
 
-async fn metrics(main: &Main, request: &Request<Incoming>) -> Page {
+async fn metrics(main: &Rc<Main>, request: &Request<Incoming>) -> Page {
     let accept = request
         .headers()
         .get(ACCEPT)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let (content_type, body) = stats::render(main, stats::Format::asked_for(accept)).await;
-    page(StatusCode::OK, content_type, body.into())
+    let (main, format) = (main.clone(), stats::Format::asked_for(accept));
+    // A task of its own: a scraper that leaves before its page is ready must not take with it what the workers handed over.
+    let rendered = tokio::task::spawn_local(async move { stats::render(&main, format).await });
+    match rendered.await {
+        Ok((content_type, body)) => page(StatusCode::OK, content_type, body.into()),
+        Err(error) => page(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "text/plain",
+            format!("{error}\n").into(),
+        ),
+    }
 }
 
 fn json(value: &serde_json::Value) -> Page {

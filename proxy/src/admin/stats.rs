@@ -1,6 +1,7 @@
 //! `/stats/prometheus`: Istio's standard metrics and weft's own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
@@ -189,20 +190,26 @@ fn endpoints(main: &Main) -> Vec<Family<'static>> {
         "Dials that failed.",
     );
     for cluster in store.live() {
+        // Workloads that share an address share its series.
+        let mut by_address: BTreeMap<SocketAddr, [u64; 3]> = BTreeMap::new();
         for state in &cluster.state.endpoints().states {
             // What was never used is not listed: a mesh has many more endpoints than a proxy meets.
             if state.counters.connects.get() == 0 {
                 continue;
             }
-            let labels = || {
-                vec![
+            let sums = by_address.entry(state.address).or_default();
+            sums[0] += u64::from(state.active());
+            sums[1] += state.counters.connects.get();
+            sums[2] += state.counters.connect_failures.get();
+        }
+        for (address, sums) in by_address {
+            for (family, sum) in [&mut active, &mut connects, &mut failures].into_iter().zip(sums) {
+                let labels = vec![
                     ("cluster", cluster.config.name.to_string()),
-                    ("endpoint", state.address.to_string()),
-                ]
-            };
-            active.push(labels(), f64::from(state.active()));
-            connects.push(labels(), state.counters.connects.get() as f64);
-            failures.push(labels(), state.counters.connect_failures.get() as f64);
+                    ("endpoint", address.to_string()),
+                ];
+                family.push(labels, sum as f64);
+            }
         }
     }
     vec![active, connects, failures]
