@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codes;
-use crate::decode::{Check, Field, Fields, Problem, Sink};
+use crate::decode::{Check, Field, Fields, Problem, Sink, nearest};
 use crate::defaults;
 use crate::finding::Finding;
 use crate::kind::destination_rule::DestinationRule;
@@ -20,6 +20,8 @@ use crate::yaml::{Document, Node, Value};
 /// API group of the traffic kinds. Its three versions have one schema and one meaning.
 const NETWORKING: &str = "networking.istio.io";
 const VERSIONS: [&str; 3] = ["v1alpha3", "v1beta1", "v1"];
+/// The kinds that are acted upon.
+const TRAFFIC_KINDS: [&str; 5] = ["Gateway", "VirtualService", "DestinationRule", "ServiceEntry", "Sidecar"];
 
 /// Kinds of old Istio, and what stands in their place.
 const REMOVED: [(&str, &str); 17] = [
@@ -86,6 +88,15 @@ pub fn read_all(documents: &[Document]) -> (Vec<AnyObject>, Vec<Finding>) {
 fn read_kind(document: &Document, root: &Field<'_>) -> Option<AnyObject> {
     let kind = document.kind.as_str();
     let istio = document.group().ends_with("istio.io");
+    if document.api_version.is_empty() {
+        let fix = if is_traffic_kind(kind) {
+            format!("write `apiVersion: {NETWORKING}/v1`")
+        } else {
+            "state the API group and version of the kind".to_owned()
+        };
+        root.error("has no `apiVersion`, so nobody can tell what it is", fix);
+        return None;
+    }
     if document.group() != NETWORKING || !is_traffic_kind(kind) {
         pass_over(document, root, istio);
         return None;
@@ -106,10 +117,7 @@ fn read_kind(document: &Document, root: &Field<'_>) -> Option<AnyObject> {
 }
 
 fn is_traffic_kind(kind: &str) -> bool {
-    matches!(
-        kind,
-        "Gateway" | "VirtualService" | "DestinationRule" | "ServiceEntry" | "Sidecar"
-    )
+    TRAFFIC_KINDS.contains(&kind)
 }
 
 fn pass_over(document: &Document, root: &Field<'_>, istio: bool) {
@@ -127,6 +135,14 @@ fn pass_over(document: &Document, root: &Field<'_>, istio: bool) {
         } else {
             root.warn(codes::UNSUPPORTED_KIND, problem, "");
         }
+    } else if document.group() == NETWORKING {
+        // All kinds of this group are known, so this is one of them misspelt.
+        let known = TRAFFIC_KINDS.into_iter().chain(UNSUPPORTED.iter().map(|(known, _)| *known));
+        let fix = nearest(kind, known).map_or_else(
+            || format!("write one of {}", TRAFFIC_KINDS.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        root.error(format!("{kind} is no kind of {NETWORKING}"), fix);
     } else {
         root.info(
             codes::UNKNOWN_KIND,

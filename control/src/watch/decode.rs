@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use weft_policies::codes::SCHEMA;
 use weft_policies::defaults::NAMESPACE as DEFAULT_NAMESPACE;
 use weft_policies::yaml::{self, Document};
 use weft_policies::{AnyObject, Finding, ObjectRef, Severity, mesh};
@@ -40,9 +41,16 @@ pub(super) fn decode(file: &str, bytes: &[u8]) -> Content {
     let mut noted = std::collections::BTreeSet::new();
     for document in documents {
         let Some(kind) = known_kind(&document) else {
+            if is_other_config_map(&document) {
+                continue;
+            }
+            let findings = weft_policies::read(&document).1;
+            // What cannot be told for what it is may be an object that was read before: that one is not gone.
+            let is_unclear = findings.iter().any(|finding| finding.code == SCHEMA && finding.is_error());
+            content.torn |= is_unclear;
             // One note for each kind, however many objects of it there are.
-            if !is_other_config_map(&document) && noted.insert((document.api_version.clone(), document.kind.clone())) {
-                content.findings.extend(weft_policies::read(&document).1);
+            if noted.insert((document.api_version.clone(), document.kind.clone())) || is_unclear {
+                content.findings.extend(findings);
             }
             continue;
         };

@@ -35,6 +35,8 @@ struct Seen {
     findings: Vec<Finding>,
     /// The look found fewer objects than the one before, and is not believed until a second one agrees.
     doubted: bool,
+    /// It is empty, or holds what cannot be told for what it is: it may be on its way to something else.
+    unfinished: bool,
     /// A changed signature that the last survey saw; the next one believes it if it is still the same.
     unsettled: Option<Signature>,
 }
@@ -76,6 +78,11 @@ impl Directory {
         events.extend(files.iter().filter_map(|file| self.say(file)));
         events.extend(self.say_left_out(listing.left_out));
         Ok(events)
+    }
+
+    /// Whether some file may be in the middle of being written.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.files.values().any(|seen| seen.unfinished)
     }
 
     /// Looks at one file, which may be new, changed, gone or the same.
@@ -140,6 +147,7 @@ impl Directory {
             }
         };
         let hash = bytes.as_deref().map(fnv1a);
+        let is_blank = bytes.as_deref().is_some_and(|bytes| bytes.trim_ascii().is_empty());
         if hash.is_some() && hash == seen.hash && !seen.doubted {
             return BTreeSet::new();
         }
@@ -151,6 +159,7 @@ impl Directory {
             findings,
             torn,
         } = content;
+        seen.unfinished = torn || is_blank;
         let agreed = seen.doubted && hash == seen.hash;
         seen.doubted = !torn && !agreed && self.catalog.would_lose(path, &manifests);
         seen.hash = hash;

@@ -111,6 +111,22 @@ impl FileSource {
         ))
     }
 
+    /// The first batch, looked at once more where a file is empty or broken: nothing is known yet that such a file
+    /// could keep, and proxies that were served before would unlearn what it is about to say again.
+    pub async fn confirm(&mut self, mut first: Vec<Event>) -> Vec<Event> {
+        if self.directory.is_unfinished() {
+            sleep_until(Instant::now() + SECOND_LOOK_AFTER).await;
+            match self.directory.read_all() {
+                Ok(again) => first.extend(again),
+                Err(error) => warn!(
+                    "configuration directory {} cannot be read: {error}",
+                    self.directory.root().display()
+                ),
+            }
+        }
+        first
+    }
+
     /// The next batch of events; never empty. Cancel safe: nothing is taken in before the batch is complete.
     pub async fn next(&mut self) -> Vec<Event> {
         loop {

@@ -206,6 +206,49 @@ async fn a_broken_document_keeps_its_object_and_costs_no_other() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_being_written_at_the_start_is_read_again_before_it_counts() {
+    for unfinished in ["", "apiVersion: v1\nkind: Service\nmetadata: {name: a"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rules.yaml");
+        fs::write(&path, unfinished).unwrap();
+        let (mut source, first) = FileSource::open(dir.path().to_owned()).unwrap();
+        fs::write(&path, two("10.0.0.1", "10.0.0.2")).unwrap();
+        let first = source.confirm(first).await;
+        let mut desk = Desk {
+            dir,
+            source,
+            objects: Default::default(),
+            deleted: Vec::new(),
+            findings: Default::default(),
+        };
+        desk.take(first);
+        assert_eq!(ips(&desk), some("10.0.0.1", "10.0.0.2"), "{unfinished:?}");
+        assert_eq!(desk.problems(), "");
+    }
+}
+
+#[tokio::test]
+async fn an_object_whose_kind_is_misspelt_or_unstated_keeps_its_last_good_value() {
+    let rule = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: n1}\n\
+                spec: {hosts: [v.test], http: [{directResponse: {status: 200}}]}\n";
+    for (from, to) in [
+        ("VirtualService", "VirtualServcie"),
+        ("apiVersion: networking.istio.io/v1\n", ""),
+    ] {
+        let mut desk = Desk::open(&[("v.yaml", rule)]);
+        desk.cat("v.yaml", &rule.replace(from, to));
+        desk.until("the finding", |desk| desk.problems().contains("error")).await;
+        desk.cat("a.yaml", &service("a", "10.0.0.1"));
+        desk.until("another change", |desk| desk.ip("a").is_some()).await;
+        // What is taken away later than the rule was changed is believed later.
+        desk.cat("a.yaml", "");
+        desk.until("what is gone for good", |desk| desk.ip("a").is_none()).await;
+        assert!(desk.objects.contains_key("VirtualService/n1/v"), "{to}");
+        assert_eq!(desk.deleted, ["Service/default/a"], "{to}");
+    }
+}
+
+#[tokio::test]
 async fn an_object_that_does_not_decode_is_refused_by_name() {
     let mut desk = Desk::open(&[("a.yaml", &service("a", "10.0.0.1"))]);
     desk.cat("a.yaml", &service("a", "10.0.0.1").replace("port: 80", "port: eighty"));

@@ -21,7 +21,7 @@ pub async fn keep(
     metrics: Arc<Metrics>,
 ) {
     let mut writer = Writer::default();
-    let mut events = first;
+    let mut events = source.confirm(first).await;
     loop {
         metrics.batch();
         let verdicts = writer.apply(events);

@@ -216,6 +216,10 @@ impl<'a> Field<'a> {
         let Some(whole) = whole.filter(|n| range.contains(n)) else {
             let (least, most) = range.into_inner();
             let fix = match (least, most) {
+                // Too large rather than too small: the limit is what the user has to know.
+                (l, m) if number.as_f64().is_some_and(|f| f > m as f64) => {
+                    format!("must be a whole number from {l} to {m}")
+                }
                 (0, m) if m >= i64::from(i32::MAX) => "must be 0 or more".to_owned(),
                 (l, m) if m >= i64::from(i32::MAX) => format!("must be {l} or more"),
                 (l, m) => format!("must be a whole number from {l} to {m}"),
