@@ -21,7 +21,13 @@ use crate::yaml::{Document, Node, Value};
 const NETWORKING: &str = "networking.istio.io";
 const VERSIONS: [&str; 3] = ["v1alpha3", "v1beta1", "v1"];
 /// The kinds that are acted upon.
-const TRAFFIC_KINDS: [&str; 5] = ["Gateway", "VirtualService", "DestinationRule", "ServiceEntry", "Sidecar"];
+const TRAFFIC_KINDS: [&str; 5] = [
+    "Gateway",
+    "VirtualService",
+    "DestinationRule",
+    "ServiceEntry",
+    "Sidecar",
+];
 
 /// Kinds of old Istio, and what stands in their place.
 const REMOVED: [(&str, &str); 17] = [
@@ -137,7 +143,9 @@ fn pass_over(document: &Document, root: &Field<'_>, istio: bool) {
         }
     } else if document.group() == NETWORKING {
         // All kinds of this group are known, so this is one of them misspelt.
-        let known = TRAFFIC_KINDS.into_iter().chain(UNSUPPORTED.iter().map(|(known, _)| *known));
+        let known = TRAFFIC_KINDS
+            .into_iter()
+            .chain(UNSUPPORTED.iter().map(|(known, _)| *known));
         let fix = nearest(kind, known).map_or_else(
             || format!("write one of {}", TRAFFIC_KINDS.join(", ")),
             |near| format!("did you mean `{near}`?"),

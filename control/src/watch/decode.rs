@@ -46,7 +46,9 @@ pub(super) fn decode(file: &str, bytes: &[u8]) -> Content {
             }
             let findings = weft_policies::read(&document).1;
             // What cannot be told for what it is may be an object that was read before: that one is not gone.
-            let is_unclear = findings.iter().any(|finding| finding.code == SCHEMA && finding.is_error());
+            let is_unclear = findings
+                .iter()
+                .any(|finding| finding.code == SCHEMA && finding.is_error());
             content.torn |= is_unclear;
             // One note for each kind, however many objects of it there are.
             if noted.insert((document.api_version.clone(), document.kind.clone())) || is_unclear {

@@ -237,7 +237,8 @@ async fn an_object_whose_kind_is_misspelt_or_unstated_keeps_its_last_good_value(
     ] {
         let mut desk = Desk::open(&[("v.yaml", rule)]);
         desk.cat("v.yaml", &rule.replace(from, to));
-        desk.until("the finding", |desk| desk.problems().contains("error")).await;
+        desk.until("the finding", |desk| desk.problems().contains("error"))
+            .await;
         desk.cat("a.yaml", &service("a", "10.0.0.1"));
         desk.until("another change", |desk| desk.ip("a").is_some()).await;
         // What is taken away later than the rule was changed is believed later.
