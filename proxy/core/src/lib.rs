@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod balance;
 
 pub mod limit;
+pub mod outlier;
 pub mod retry;
 
 mod golden;
