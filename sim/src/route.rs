@@ -40,10 +40,11 @@ pub(crate) fn request(node: &Node, manager: &HttpConnectionManager, call: &Call,
         }
     };
     let headers = header_map(call);
+    let stripped = manager.stripped_authority(&call.host, call.port);
     let head = RequestHead {
         method: &call.method,
         scheme: "http",
-        authority: &call.host,
+        authority: stripped.as_deref().unwrap_or(&call.host),
         path: &path,
         query,
         headers: &headers,

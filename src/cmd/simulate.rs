@@ -1,5 +1,6 @@
 //! `weft simulate`: what a proxy would do with the calls of a scenario.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,14 +29,22 @@ enum Output {
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     match answers(args) {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => print(&text),
         Err(error) => {
             eprintln!("weft simulate: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Who reads no further (`weft simulate … | head`) has what it wanted.
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("weft simulate: cannot print: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -6,7 +6,7 @@ use http::header::{CONNECTION, HOST, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri, Version};
-use weft_proxy_core::chain::{HttpConnectionManager, StripPort};
+use weft_proxy_core::chain::HttpConnectionManager;
 use weft_proxy_core::route::{Normalized, PathError};
 
 use super::failure::RequestFailure;
@@ -77,34 +77,10 @@ fn settle_authority(parts: &mut Parts, manager: &HttpConnectionManager) -> Resul
     }
 }
 
-/// Takes port and final dot out of the authority where the listener says so. An upstream sees the shorter form.
+/// An upstream sees the shorter form as well.
 fn strip_authority(parts: &mut Parts, manager: &HttpConnectionManager, local_port: u16) {
-    if manager.strip_port == StripPort::Never && !manager.strip_trailing_dot {
-        return;
-    }
-    let Some(host) = parts.headers.get(HOST).and_then(|host| host.to_str().ok()) else {
-        return;
-    };
-    let (mut name, mut port) = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
-        _ => (host, None),
-    };
-    let strip = match manager.strip_port {
-        StripPort::Never => false,
-        StripPort::Any => true,
-        StripPort::Matching => port.is_some_and(|port| port.parse() == Ok(local_port)),
-    };
-    if strip {
-        port = None;
-    }
-    if manager.strip_trailing_dot {
-        name = name.strip_suffix('.').unwrap_or(name);
-    }
-    let stripped = match port {
-        Some(port) => [name, ":", port].concat(),
-        None => name.to_owned(),
-    };
-    if stripped.len() != host.len()
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    if let Some(stripped) = host.and_then(|host| manager.stripped_authority(host, local_port))
         && let Ok(value) = HeaderValue::try_from(stripped)
     {
         parts.headers.insert(HOST, value);

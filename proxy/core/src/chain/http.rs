@@ -61,6 +61,35 @@ pub struct HttpConnectionManager {
     pub access_logs: Vec<AccessLog>,
 }
 
+impl HttpConnectionManager {
+    /// The authority that is routed by and that an upstream sees, where it differs from what the client wrote: port and
+    /// final dot are taken out as the listener at `local_port` says.
+    pub fn stripped_authority(&self, written: &str, local_port: u16) -> Option<String> {
+        if self.strip_port == StripPort::Never && !self.strip_trailing_dot {
+            return None;
+        }
+        let (mut name, mut port) = match written.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
+            _ => (written, None),
+        };
+        if match self.strip_port {
+            StripPort::Never => false,
+            StripPort::Any => true,
+            StripPort::Matching => port.is_some_and(|port| port.parse() == Ok(local_port)),
+        } {
+            port = None;
+        }
+        if self.strip_trailing_dot {
+            name = name.strip_suffix('.').unwrap_or(name);
+        }
+        let kept = name.len() + port.map_or(0, |port| 1 + port.len());
+        (kept != written.len()).then(|| match port {
+            Some(port) => [name, ":", port].concat(),
+            None => name.to_owned(),
+        })
+    }
+}
+
 /// Where routes come from.
 #[derive(Debug, Clone)]
 pub enum RouteSource {
