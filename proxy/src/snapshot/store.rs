@@ -77,9 +77,11 @@ impl Store {
             TypeUrl::Route => self
                 .translated(resource, translate::route_table)
                 .map(|table| self.routes.accept(name.clone(), version.clone(), table)),
-            TypeUrl::Cluster => self.translated(resource, translate::cluster).map(|config| {
+            TypeUrl::Cluster => self.translated(resource, translate::cluster).and_then(|config| {
+                translate::can_connect(&config).map_err(|error| error.to_string())?;
                 self.enter_cluster(&config);
                 self.clusters.accept(name.clone(), version.clone(), config);
+                Ok(())
             }),
             TypeUrl::Endpoint => self.translated(resource, translate::endpoints).map(|set| {
                 self.users.publish(&self.states, &name, &set);
@@ -122,7 +124,7 @@ impl Store {
         let state = self
             .states
             .entry(config.name.clone())
-            .or_insert_with(ClusterState::new)
+            .or_insert_with(|| ClusterState::new(config))
             .clone();
         self.users
             .enter(self.clusters.get(&config.name).map(|old| &**old), config);

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::Version;
 use rustc_hash::FxHashMap;
 use weft_proxy_core::balance::Load;
-use weft_proxy_core::cluster::{Cluster as Config, ClusterKind, EndpointSet};
+use weft_proxy_core::cluster::{Cluster as Config, ClusterKind, EndpointSet, UpstreamProtocol};
 
+use super::admit::Admission;
 use super::connect::KeepaliveProbes;
 use super::endpoint::{EndpointKey, EndpointState, labels};
 use super::pool::ReusePolicy;
@@ -27,6 +29,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(config: Arc<Config>, slot: u32, state: Arc<ClusterState>) -> Arc<Self> {
+        state.admission.set_limits(&config.limits);
         if let ClusterKind::Static(set) = &config.kind {
             state.set_endpoints(&config, set.clone());
         }
@@ -43,6 +46,17 @@ impl Cluster {
         ReusePolicy {
             requests_max: self.config.http.requests_per_connection_max,
             idle_max: self.config.http.idle_timeout,
+            age_max: self.config.http.connection_duration_max,
+        }
+    }
+
+    /// The version that is spoken to its endpoints for a client that spoke `downstream`.
+    pub(crate) fn version(&self, downstream: Version) -> Version {
+        match self.config.http.protocol {
+            UpstreamProtocol::Http1 => Version::HTTP_11,
+            UpstreamProtocol::Http2 => Version::HTTP_2,
+            UpstreamProtocol::Downstream if downstream == Version::HTTP_2 => Version::HTTP_2,
+            UpstreamProtocol::Downstream => Version::HTTP_11,
         }
     }
 
@@ -60,6 +74,8 @@ impl Cluster {
 pub(crate) struct ClusterState {
     /// The newest endpoints: an endpoint update swaps these and nothing else.
     endpoints: ArcSwap<LiveEndpoints>,
+    /// Its limits, and who waits at them.
+    pub(crate) admission: Arc<Admission>,
 }
 
 /// Endpoints with their state, place by place.
@@ -84,9 +100,10 @@ impl Load for LiveEndpoints {
 }
 
 impl ClusterState {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(config: &Config) -> Arc<Self> {
         Arc::new(Self {
             endpoints: ArcSwap::default(),
+            admission: Admission::new(&config.limits),
         })
     }
 
@@ -105,7 +122,7 @@ impl ClusterState {
             .iter()
             .map(|endpoint| match known.remove(&EndpointKey::of(endpoint)) {
                 Some(state) => state.clone(),
-                None => EndpointState::new(config, endpoint),
+                None => EndpointState::new(config, endpoint, &self.admission),
             })
             .collect();
         known.into_values().for_each(|state| state.remove());

@@ -11,6 +11,12 @@ impl Counter {
         self.0.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn add(&self, count: u64) {
+        if count > 0 {
+            self.0.fetch_add(count, Relaxed);
+        }
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use weft_proxy_core::cluster::{Cluster, Endpoint, Workload};
+use weft_proxy_core::limit::Permit;
 
+use super::admit::{Admission, Overflow};
 use super::counters::Counter;
 use crate::telemetry::labels::{DestinationLabels, RawDestination};
 
@@ -46,19 +48,22 @@ pub(crate) struct EndpointState {
     pub(crate) address: SocketAddr,
     pub(crate) labels: Arc<DestinationLabels>,
     pub(crate) counters: EndpointCounters,
+    /// The limits of its cluster.
+    pub(crate) admission: Arc<Admission>,
     /// Requests in flight. Relaxed: load balancing compares it, nothing is published through it.
     active: AtomicU32,
     removed: AtomicBool,
 }
 
 impl EndpointState {
-    pub(crate) fn new(cluster: &Cluster, endpoint: &Endpoint) -> Arc<Self> {
+    pub(crate) fn new(cluster: &Cluster, endpoint: &Endpoint, admission: &Arc<Admission>) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             key: EndpointKey::of(endpoint),
             address: endpoint.address,
             labels: labels(cluster, endpoint.workload.as_deref()),
             counters: EndpointCounters::default(),
+            admission: admission.clone(),
             active: AtomicU32::new(0),
             removed: AtomicBool::new(false),
         })
@@ -68,11 +73,22 @@ impl EndpointState {
         self.active.load(Relaxed)
     }
 
-    /// A request begins; it ends when the guard is dropped.
+    /// An HTTP request begins, unless the cluster has as many in flight as it may; it ends when the guard is dropped.
+    pub(crate) fn start_request(self: &Arc<Self>) -> Result<ActiveGuard, Overflow> {
+        let permit = self.admission.start_request()?;
+        let mut guard = self.start();
+        guard.permit = Some(permit);
+        Ok(guard)
+    }
+
+    /// A connection that is no HTTP begins; it ends when the guard is dropped.
     pub(crate) fn start(self: &Arc<Self>) -> ActiveGuard {
         self.counters.requests.increment();
         self.active.fetch_add(1, Relaxed);
-        ActiveGuard(self.clone())
+        ActiveGuard {
+            endpoint: self.clone(),
+            permit: None,
+        }
     }
 
     /// The endpoint has left its cluster: pools let go of its connections.
@@ -87,11 +103,17 @@ impl EndpointState {
 
 /// One request in flight.
 #[derive(Debug)]
-pub(crate) struct ActiveGuard(Arc<EndpointState>);
+pub(crate) struct ActiveGuard {
+    endpoint: Arc<EndpointState>,
+    permit: Option<Permit>,
+}
 
 impl Drop for ActiveGuard {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Relaxed);
+        self.endpoint.active.fetch_sub(1, Relaxed);
+        if let Some(permit) = self.permit.take() {
+            self.endpoint.admission.end_request(permit);
+        }
     }
 }
 

@@ -1,0 +1,144 @@
+//! in → out: a cluster → an HTTP/1 connection to one of its endpoints, ready for a request that counts as in flight.
+//! owns: the way of a request to its connection: idle, newly dialled, or waited for at the limit.
+//! may not touch: requests, the limits' arithmetic.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use weft_proxy_core::balance::Load;
+use weft_proxy_core::cluster::{Balance, Health};
+
+use super::admit::{Grant, Overflow};
+use super::attempt::pick_endpoint;
+use super::cluster::Cluster;
+use super::connect::connect;
+use super::endpoint::EndpointState;
+use super::pool::UpstreamConnection;
+use crate::http::exchange::Exchange;
+use crate::http::failure::Failure;
+use crate::worker::Worker;
+
+/// Endpoints among which that of an offered connection is looked up; in larger sets the offer is declined instead.
+const LOOKED_UP_MAX: usize = 1024;
+
+/// Where the connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// An idle one, if there is one.
+    Any,
+    /// Only one whose upstream has just been asked whether it is alive: dialled, or handed over and ready.
+    Fresh,
+}
+
+/// A connection with which a request may go out.
+///
+/// Cancel safe: dropping the future leaves the queue and closes what is being dialled.
+pub(super) async fn acquire(
+    worker: &Rc<Worker>,
+    cluster: &Arc<Cluster>,
+    source: Source,
+    exchange: &mut Exchange,
+) -> Result<UpstreamConnection, Failure> {
+    let endpoint = pick_endpoint(worker, cluster)?;
+    if source == Source::Any
+        && let Some(mut connection) = worker.pool.take(&endpoint)
+    {
+        if let Err(overflow) = start(&endpoint, exchange) {
+            worker.pool.put(connection);
+            return Err(overflow);
+        }
+        if is_ready(&mut connection).await {
+            return Ok(connection);
+        }
+        exchange.clear_active();
+    }
+    connect_or_wait(worker, cluster, endpoint, exchange).await
+}
+
+/// The request is pending until it has a connection.
+async fn connect_or_wait(
+    worker: &Rc<Worker>,
+    cluster: &Arc<Cluster>,
+    mut endpoint: Arc<EndpointState>,
+    exchange: &mut Exchange,
+) -> Result<UpstreamConnection, Failure> {
+    let admission = &cluster.state.admission;
+    let _pending = admission.pending()?;
+    let mut place = None;
+    let mut permit = admission.try_connection();
+    loop {
+        if let Some(permit) = permit.take() {
+            start(&endpoint, exchange)?;
+            return connect(cluster, &endpoint, permit).await.map_err(Failure::Upstream);
+        }
+        if cluster.config.limits.connections_max == 0 {
+            return Err(Failure::Overflow(Overflow::Connections));
+        }
+        let waiting = admission.wait(&worker.pool, place);
+        // Should what is granted be of no use, the request goes on waiting where it was.
+        place = Some(waiting.ticket());
+        let grant = waiting.await?;
+        // Who waits has no endpoint: it is picked among those of now.
+        endpoint = pick_endpoint(worker, cluster)?;
+        match grant {
+            Grant::Permit(granted) => permit = Some(granted),
+            Grant::Connection(mut connection) if suits(cluster, &connection.endpoint, &endpoint) => {
+                if let Err(overflow) = start(&connection.endpoint, exchange) {
+                    worker.pool.put(*connection);
+                    return Err(overflow);
+                }
+                if is_ready(&mut connection).await {
+                    return Ok(*connection);
+                }
+                exchange.clear_active();
+            }
+            // It leads elsewhere: its close brings the permit for the one that is needed.
+            Grant::Connection(_) => {}
+        }
+    }
+}
+
+/// Whether a connection to `offered` will do for a request whose turn fell on `picked`. Where the least loaded is wanted, a
+/// strictly less loaded one is as good a pick.
+fn suits(cluster: &Cluster, offered: &Arc<EndpointState>, picked: &Arc<EndpointState>) -> bool {
+    if offered.id == picked.id {
+        return true;
+    }
+    let by_load = matches!(cluster.config.balance, Balance::LeastRequest { .. });
+    if !by_load || offered.is_removed() || offered.active() >= picked.active() {
+        return false;
+    }
+    let live = cluster.state.endpoints();
+    let Some(place) = live
+        .states
+        .iter()
+        .take(LOOKED_UP_MAX)
+        .position(|one| Arc::ptr_eq(one, offered))
+    else {
+        return false;
+    };
+    let Some(other) = live
+        .states
+        .iter()
+        .take(LOOKED_UP_MAX)
+        .position(|one| Arc::ptr_eq(one, picked))
+    else {
+        return false;
+    };
+    let endpoints = live.set.endpoints();
+    endpoints[place].health == Health::Healthy
+        && endpoints[place].priority == endpoints[other].priority
+        && endpoints[place].weight == endpoints[other].weight
+        && !live.is_ejected(place)
+}
+
+fn start(endpoint: &Arc<EndpointState>, exchange: &mut Exchange) -> Result<(), Failure> {
+    exchange.set_destination(&endpoint.labels);
+    exchange.set_active(endpoint.start_request()?);
+    Ok(())
+}
+
+/// Whether the connection takes a request. A driver that has not run since the last response is given its turn.
+async fn is_ready(connection: &mut UpstreamConnection) -> bool {
+    connection.sender.is_ready() || connection.sender.ready().await.is_ok()
+}

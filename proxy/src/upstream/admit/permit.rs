@@ -1,0 +1,85 @@
+//! Permits that give themselves back.
+
+use std::sync::Arc;
+
+use weft_proxy_core::limit::{Limit, Permit};
+
+use super::admission::Admission;
+
+/// One open connection, from before it is dialled until after it is closed.
+#[derive(Debug)]
+pub(crate) struct ConnectionPermit {
+    admission: Arc<Admission>,
+    /// `None` once it has been given back.
+    permit: Option<Permit>,
+}
+
+impl ConnectionPermit {
+    pub(super) fn new(admission: Arc<Admission>, permit: Permit) -> Self {
+        Self {
+            admission,
+            permit: Some(permit),
+        }
+    }
+
+    /// The bare permit, for another holder.
+    pub(super) fn into_inner(mut self) -> Option<Permit> {
+        self.permit.take()
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.admission.give_back(permit);
+        }
+    }
+}
+
+/// One request that waits for a connection.
+#[derive(Debug)]
+pub(crate) struct PendingPermit<'a> {
+    limit: &'a Limit,
+    permit: Option<Permit>,
+}
+
+impl<'a> PendingPermit<'a> {
+    pub(super) fn new(limit: &'a Limit, permit: Permit) -> Self {
+        Self {
+            limit,
+            permit: Some(permit),
+        }
+    }
+}
+
+impl Drop for PendingPermit<'_> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.limit.release(permit);
+        }
+    }
+}
+
+/// One retry in flight.
+#[derive(Debug)]
+pub(crate) struct RetryPermit {
+    admission: Arc<Admission>,
+    permit: Option<Permit>,
+}
+
+impl RetryPermit {
+    pub(super) fn new(admission: Arc<Admission>, permit: Permit) -> Self {
+        Self {
+            admission,
+            permit: Some(permit),
+        }
+    }
+}
+
+impl Drop for RetryPermit {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.admission.end_retry(permit);
+        }
+    }
+}
