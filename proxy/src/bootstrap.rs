@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use clap::Parser;
 use rustc_hash::FxHashMap;
 
+use crate::open_files;
 use crate::telemetry::labels::OwnLabels;
 
 /// Environment variables with this prefix are node metadata, as with Istio's agent.
@@ -49,7 +50,7 @@ pub struct Args {
     /// How long requests in flight are waited for at the end, in seconds.
     #[arg(long, env = "WEFT_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = 5)]
     pub drain_seconds: u64,
-    /// Downstream connections of the whole proxy; further ones are closed at once.
+    /// Downstream connections of the whole proxy, at the most half of the open files it may have; further ones are closed at once.
     #[arg(long, env = "WEFT_CONNECTIONS_MAX", value_name = "N", default_value_t = 100_000)]
     pub connections_max: usize,
 }
@@ -134,7 +135,7 @@ impl Bootstrap {
             admin: args.admin,
             stats: args.stats,
             drain: Duration::from_secs(args.drain_seconds),
-            connections_per_worker: args.connections_max.div_ceil(concurrency),
+            connections_per_worker: (open_files::connections_max(args.connections_max) / concurrency).max(1),
             own,
             hostname: environment
                 .get("HOSTNAME")

@@ -7,6 +7,7 @@ mod admin;
 mod http;
 mod listener;
 mod node;
+mod open_files;
 mod shared;
 mod snapshot;
 mod telemetry;
