@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 use weft_proxy_core::cluster::Health;
 
+use super::breakers;
 use crate::app::Main;
 use crate::upstream::cluster::Cluster;
 
@@ -27,6 +28,9 @@ pub(crate) fn text(main: &Main) -> String {
         );
         let _ = writeln!(out, "{name}::default_priority::max_requests::{}", limits.requests_max);
         let _ = writeln!(out, "{name}::default_priority::max_retries::{}", limits.retries_max);
+        for (figure, value) in breakers::figures(cluster) {
+            let _ = writeln!(out, "{name}::{figure}::{value}");
+        }
         each(cluster, |endpoint| {
             for (figure, value) in &endpoint.figures {
                 let _ = writeln!(out, "{name}::{}::{figure}::{value}", endpoint.address);
@@ -52,7 +56,11 @@ pub(crate) fn json(main: &Main) -> Value {
                     .collect();
                 endpoints.push(json!({ "address": endpoint.address, "figures": figures }));
             });
-            json!({ "name": &*cluster.config.name, "endpoints": endpoints })
+            let limits: serde_json::Map<String, Value> = breakers::figures(cluster)
+                .into_iter()
+                .map(|(figure, value)| (figure, json!(value)))
+                .collect();
+            json!({ "name": &*cluster.config.name, "limits": limits, "endpoints": endpoints })
         })
         .collect();
     json!({ "clusters": clusters })

@@ -2,6 +2,7 @@
 //! owns: the admin server and its pages.
 //! may not touch: worker time, beyond asking for counts.
 
+mod breakers;
 mod clusters;
 mod config_dump;
 mod server;

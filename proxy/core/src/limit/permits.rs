@@ -164,6 +164,12 @@ impl Limit {
         count.used.saturating_sub(count.max)
     }
 
+    /// The mark so far, for people; it goes on.
+    pub fn high_water(&self) -> u32 {
+        // Relaxed: the mark is read by itself.
+        self.high.load(Relaxed).max(self.used())
+    }
+
     /// Most permits that were out at once since this was last asked; what is out now counts for the next time as well.
     pub fn take_high_water(&self) -> u32 {
         // Relaxed swap: the change of the word below orders it.

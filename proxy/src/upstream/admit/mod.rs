@@ -17,7 +17,7 @@ mod permit;
 mod stream;
 mod wait;
 
-pub(crate) use admission::{Admission, Overflow};
+pub(crate) use admission::{Admission, Figures, Overflow};
 pub(crate) use permit::ConnectionPermit;
 pub(crate) use stream::PermittedStream;
 pub(crate) use wait::{Asks, Grant};
