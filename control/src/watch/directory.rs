@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use weft_policies::yaml::FILE_BYTES_MAX;
@@ -10,6 +11,7 @@ use weft_policies::{Finding, ObjectRef, Origin, Severity};
 
 use super::catalog::{Catalog, Missing};
 use super::decode::{Content, decode, fnv1a};
+use super::source::{SECOND_LOOK_AFTER, SECOND_LOOK_AT_EMPTY_AFTER};
 use super::tree::{self, Signature};
 use super::{Event, codes};
 use crate::world::ObjectKey;
@@ -46,8 +48,8 @@ struct Seen {
 pub(super) struct Looked {
     /// What the world has to learn.
     pub(super) events: Vec<Event>,
-    /// The file has to be looked at again after [`super::SECOND_LOOK_AFTER`].
-    pub(super) again: bool,
+    /// The file has to be looked at again after this time.
+    pub(super) again_after: Option<Duration>,
 }
 
 impl Directory {
@@ -71,7 +73,7 @@ impl Directory {
     pub(super) fn read_all(&mut self) -> io::Result<Vec<Event>> {
         let listing = tree::list(&self.root)?;
         for found in &listing.files {
-            self.look_at(&found.path);
+            self.look_at(&found.path, true);
         }
         let mut events = vec![self.catalog.tell_all()];
         let files: Vec<_> = self.files.keys().cloned().collect();
@@ -85,15 +87,23 @@ impl Directory {
         self.files.values().any(|seen| seen.unfinished)
     }
 
-    /// Looks at one file, which may be new, changed, gone or the same.
-    pub(super) fn look(&mut self, path: &Path) -> Looked {
-        let concerned = self.look_at(path);
+    /// Looks at one file, which may be new, changed, gone or the same. What was doubted is believed if it is still so
+    /// when a second look is due.
+    pub(super) fn look(&mut self, path: &Path, is_due: bool) -> Looked {
+        let concerned = self.look_at(path, is_due);
         let mut events = self.catalog.tell(concerned.clone());
         let mut files = self.catalog.files_with(&concerned);
         files.insert(path.to_owned());
         events.extend(files.iter().filter_map(|file| self.say(file)));
-        let again = self.files.get(path).is_some_and(|seen| seen.doubted);
-        if !again
+        let again_after = self
+            .files
+            .get(path)
+            .filter(|seen| seen.doubted)
+            .map(|seen| match seen.unfinished {
+                true => SECOND_LOOK_AT_EMPTY_AFTER,
+                false => SECOND_LOOK_AFTER,
+            });
+        if again_after.is_none()
             && self
                 .files
                 .get(path)
@@ -101,7 +111,7 @@ impl Directory {
         {
             self.files.remove(path);
         }
-        Looked { events, again }
+        Looked { events, again_after }
     }
 
     /// Which files differ from what was last seen of them, and why the rest of the tree was left out. Links and new
@@ -132,7 +142,7 @@ impl Directory {
     }
 
     /// Reads a file and puts what it shows into the catalog. Returns the objects concerned.
-    fn look_at(&mut self, path: &Path) -> BTreeSet<ObjectKey> {
+    fn look_at(&mut self, path: &Path, is_due: bool) -> BTreeSet<ObjectKey> {
         let seen = self.files.entry(path.to_owned()).or_default();
         seen.unsettled = None;
         let bytes = match read(path, &mut seen.signature) {
@@ -160,7 +170,7 @@ impl Directory {
             torn,
         } = content;
         seen.unfinished = torn || is_blank;
-        let agreed = seen.doubted && hash == seen.hash;
+        let agreed = is_due && seen.doubted && hash == seen.hash;
         seen.doubted = !torn && !agreed && self.catalog.would_lose(path, &manifests);
         seen.hash = hash;
         seen.findings = findings;

@@ -15,6 +15,8 @@ mod tree;
 mod tests;
 
 pub use event::{Body, Event, Manifest};
-pub use source::{FileSource, OpenError, SECOND_LOOK_AFTER, SURVEY_EVERY, SURVEY_EVERY_WITHOUT_NOTICES};
+pub use source::{
+    FileSource, OpenError, SECOND_LOOK_AFTER, SECOND_LOOK_AT_EMPTY_AFTER, SURVEY_EVERY, SURVEY_EVERY_WITHOUT_NOTICES,
+};
 pub use text::events_of;
 pub use tree::{DEPTH_MAX, FILES_MAX, TOTAL_BYTES_MAX};

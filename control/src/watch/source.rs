@@ -22,6 +22,10 @@ use super::{Event, tree};
 /// done within it; an operator who means it does not notice it.
 pub const SECOND_LOOK_AFTER: Duration = Duration::from_millis(150);
 
+/// The same for a file that holds nothing at all: `generate > rules.yaml` empties it first and may think for a while,
+/// and who means it is served as well by removing the file.
+pub const SECOND_LOOK_AT_EMPTY_AFTER: Duration = Duration::from_secs(3);
+
 /// How often the whole directory is surveyed for changes that no notice told of (network file systems, links to
 /// elsewhere, a lost notice). A survey reads no file that looks the same.
 pub const SURVEY_EVERY: Duration = Duration::from_secs(2);
@@ -162,23 +166,23 @@ impl FileSource {
         }
         // Relaxed: the flag carries no data, the survey reads the directory itself.
         survey |= self.overflow.swap(false, Ordering::Relaxed);
-        let due: Vec<_> = self
+        let due: BTreeSet<_> = self
             .second_looks
             .iter()
             .filter(|(_, at)| **at <= now)
             .map(|(path, _)| path.clone())
             .collect();
-        paths.extend(due);
+        paths.extend(due.iter().cloned());
         let mut events = Vec::new();
         if survey {
             self.survey(now, &mut paths, &mut events);
         }
         for path in paths {
-            let looked = self.directory.look(&path);
+            let looked = self.directory.look(&path, due.contains(&path));
             events.extend(looked.events);
-            match looked.again {
-                true => self.second_looks.insert(path, now + SECOND_LOOK_AFTER),
-                false => self.second_looks.remove(&path),
+            match looked.again_after {
+                Some(wait) => self.second_looks.insert(path, now + wait),
+                None => self.second_looks.remove(&path),
             };
         }
         events

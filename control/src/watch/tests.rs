@@ -177,6 +177,12 @@ async fn a_file_that_stays_empty_is_believed_and_one_that_fills_again_loses_noth
     desk.cat("rules.yaml", "");
     desk.cat("other.yaml", &service("c", "10.0.0.3"));
     desk.until("the other file", |desk| desk.ip("c").is_some()).await;
+    // A generator that takes its time: other files come and go meanwhile, and a second notice proves nothing.
+    desk.cat("rules.yaml", "");
+    fs::remove_file(desk.path("other.yaml")).unwrap();
+    desk.until("the other file gone", |desk| desk.ip("c").is_none()).await;
+    assert_eq!(desk.deleted, ["Service/default/c"]);
+    desk.deleted.clear();
     desk.cat("rules.yaml", &two("10.0.0.4", "10.0.0.2"));
     desk.until("the new content", |desk| desk.ip("a").as_deref() == Some("10.0.0.4"))
         .await;
@@ -242,7 +248,7 @@ async fn an_object_whose_kind_is_misspelt_or_unstated_keeps_its_last_good_value(
         desk.cat("a.yaml", &service("a", "10.0.0.1"));
         desk.until("another change", |desk| desk.ip("a").is_some()).await;
         // What is taken away later than the rule was changed is believed later.
-        desk.cat("a.yaml", "");
+        fs::remove_file(desk.path("a.yaml")).unwrap();
         desk.until("what is gone for good", |desk| desk.ip("a").is_none()).await;
         assert!(desk.objects.contains_key("VirtualService/n1/v"), "{to}");
         assert_eq!(desk.deleted, ["Service/default/a"], "{to}");
