@@ -114,6 +114,7 @@ async fn serve(
 fn assemble(bootstrap: &Bootstrap, xds: watch::Receiver<Status>) -> anyhow::Result<Main> {
     let shared = Shared::new(
         bootstrap.connections_per_worker,
+        bootstrap.drain,
         bootstrap.hostname.clone(),
         bootstrap.environment.clone(),
         bootstrap.started_at,

@@ -2,7 +2,7 @@
 //! clusters and endpoints hangs off the snapshot; counts travel by message.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) unknown_destination: Arc<DestinationLabels>,
     /// Downstream connections per worker.
     pub(crate) connections_max: usize,
+    /// How long a connection may go on that was told to end and cannot be asked to.
+    pub(crate) drain: Duration,
     /// Name of this host, for `%HOSTNAME%`.
     pub(crate) hostname: String,
     /// The environment as it was at the start, for `%ENVIRONMENT(…)%`.
@@ -32,6 +34,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         connections_max: usize,
+        drain: Duration,
         hostname: String,
         environment: FxHashMap<String, String>,
         started_at: SystemTime,
@@ -40,6 +43,7 @@ impl Shared {
             snapshot: Arc::default(),
             unknown_destination: DestinationLabels::new(RawDestination::default()),
             connections_max,
+            drain,
             hostname,
             environment,
             started_at,

@@ -3,7 +3,7 @@
 //! may not touch: which cluster is chosen.
 
 use weft_proxy_core::{
-    cluster::{Balance, ClusterKind, Health},
+    cluster::{Balance, ClusterKind, Health, Transport},
     route::{ClusterRef, Forward, HashKey as Key},
 };
 
@@ -108,7 +108,10 @@ pub(crate) fn policy(node: &Node, cluster: &ClusterRef, forward: &Forward) -> Po
         max_connections: Some(found.limits.connections_max).filter(|_| set("connectionPool.tcp.maxConnections")),
         connect_timeout: Some(found.connect_timeout).filter(|_| set("connectionPool.tcp.connectTimeout")),
         tls: node.set_with(&cluster.name, "tls.mode."),
-        sni: node.sni(&cluster.name),
+        sni: match &found.transport {
+            Transport::Tls { sni } => sni.as_deref().map(str::to_owned),
+            Transport::Plain => None,
+        },
         hash,
     }
 }

@@ -37,7 +37,6 @@ pub(crate) struct Node {
 #[derive(Default)]
 struct Said {
     set: BTreeSet<String>,
-    sni: Option<String>,
 }
 
 impl Node {
@@ -54,6 +53,9 @@ impl Node {
         };
         for resource in resources.clusters.values() {
             if let Some(cluster) = kept(resource, findings, |message| translate::cluster(message, &mut bindings)) {
+                if let Err(refused) = translate::can_connect(&cluster) {
+                    findings.push(format!("the proxy refuses {refused}"));
+                }
                 node.said.insert(resource.name.clone(), said(resource));
                 node.clusters.insert(resource.name.clone(), cluster);
             }
@@ -138,11 +140,6 @@ impl Node {
             .find_map(|field| field.strip_prefix(prefix))
             .map(str::to_owned)
     }
-
-    /// Server name of TLS towards a cluster.
-    pub(crate) fn sni(&self, cluster: &str) -> Option<String> {
-        self.said.get(cluster)?.sni.clone()
-    }
 }
 
 /// The value, or why the proxy would refuse the resource.
@@ -177,10 +174,7 @@ fn said(resource: &Resource) -> Said {
         Some(Kind::ListValue(list)) => list.values.iter().filter_map(text).collect(),
         _ => BTreeSet::new(),
     };
-    Said {
-        set,
-        sni: sni(&message),
-    }
+    Said { set }
 }
 
 fn text(value: &pb::protobuf::Value) -> Option<String> {
@@ -188,11 +182,4 @@ fn text(value: &pb::protobuf::Value) -> Option<String> {
         Some(Kind::StringValue(text)) => Some(text.clone()),
         _ => None,
     }
-}
-
-fn sni(message: &pb::cluster::Cluster) -> Option<String> {
-    use pb::core::transport_socket::ConfigType::TypedConfig;
-    let TypedConfig(config) = message.transport_socket.as_ref()?.config_type.as_ref()?;
-    let context: pb::tls::UpstreamTlsContext = unpack(config).ok()?;
-    Some(context.sni).filter(|sni| !sni.is_empty())
 }

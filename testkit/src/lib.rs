@@ -12,6 +12,7 @@ pub mod mesh;
 pub mod message;
 pub mod objects;
 pub mod proxy;
+pub mod tcp;
 pub mod upstream;
 
 pub use ads::{AdsServer, AdsStream};
@@ -20,4 +21,5 @@ pub use control::Control;
 pub use eventually::eventually;
 pub use mesh::Mesh;
 pub use proxy::{Proxy, ProxySettings};
+pub use tcp::TcpUpstream;
 pub use upstream::{Behaviour, Ledger, Seen, Upstream};

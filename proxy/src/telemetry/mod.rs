@@ -7,5 +7,6 @@ pub(crate) mod labels;
 pub(crate) mod native;
 pub(crate) mod shard;
 pub(crate) mod standard;
+pub(crate) mod tcp;
 pub(crate) mod text;
 pub(crate) mod totals;

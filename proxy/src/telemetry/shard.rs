@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 
 use super::labels::DestinationLabels;
+use super::tcp::{TcpCell, TcpSample, TcpShard};
 use crate::http::flags::Flags;
 
 /// A worker keeps at most that many series between two scrapes; what comes on top is counted in
@@ -90,6 +91,7 @@ pub(crate) struct FailureCount {
 pub(crate) struct Drained {
     pub(crate) series: Vec<(SeriesKey, Cell)>,
     pub(crate) failures: Vec<FailureCount>,
+    pub(crate) tcp: Vec<TcpCell>,
     pub(crate) dropped: u64,
 }
 
@@ -99,6 +101,7 @@ pub(crate) struct Shard {
     cells: FxHashMap<SeriesKey, Box<Cell>>,
     /// By destination and reason. Reasons are a closed set, so that these are few.
     failures: FxHashMap<(u32, &'static str), FailureCount>,
+    tcp: TcpShard,
     dropped: u64,
 }
 
@@ -132,16 +135,31 @@ impl Shard {
         cell.request_bytes.record(sample.request_bytes);
         cell.response_bytes.record(sample.response_bytes);
         if let Some(reason) = sample.reason {
-            let count = self
-                .failures
-                .entry((sample.destination.id, reason))
-                .or_insert_with(|| FailureCount {
-                    destination: sample.destination.clone(),
-                    reason,
-                    requests: 0,
-                });
-            count.requests += 1;
+            self.count_failure(sample.destination, reason);
         }
+    }
+
+    /// Counts a part of an opaque connection's life.
+    pub(crate) fn observe_tcp(&mut self, sample: &TcpSample<'_>) {
+        if !self.tcp.observe(sample) {
+            self.dropped += 1;
+            return;
+        }
+        if let Some(reason) = sample.reason {
+            self.count_failure(sample.destination, reason);
+        }
+    }
+
+    fn count_failure(&mut self, destination: &Arc<DestinationLabels>, reason: &'static str) {
+        let count = self
+            .failures
+            .entry((destination.id, reason))
+            .or_insert_with(|| FailureCount {
+                destination: destination.clone(),
+                reason,
+                requests: 0,
+            });
+        count.requests += 1;
     }
 
     /// Hands everything over and starts again from nothing, which also ends series that are idle.
@@ -149,6 +167,7 @@ impl Shard {
         Drained {
             series: self.cells.drain().map(|(key, cell)| (key, *cell)).collect(),
             failures: self.failures.drain().map(|(_, count)| count).collect(),
+            tcp: self.tcp.drain(),
             dropped: std::mem::take(&mut self.dropped),
         }
     }

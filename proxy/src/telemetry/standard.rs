@@ -1,4 +1,4 @@
-//! Istio's standard HTTP metrics and weft's own about requests, as families.
+//! Istio's standard metrics and weft's own about requests, as families.
 
 use super::family::{Distribution, Family, Kind, Series, Value};
 use super::labels::OwnLabels;
@@ -14,7 +14,7 @@ pub(crate) fn families<'a>(own: &OwnLabels, totals: &'a Totals) -> Vec<Family<'a
     let mut failures = Family::numbers(
         "weft_request_failures_total",
         Kind::Counter,
-        "Requests that failed, by weft's one reason for each.",
+        "Requests and opaque connections that failed, by weft's one reason for each.",
     );
     for (key, total) in &all {
         requests.push(labels(own, key), total.requests as f64);
@@ -35,7 +35,7 @@ pub(crate) fn families<'a>(own: &OwnLabels, totals: &'a Totals) -> Vec<Family<'a
             .map(|(key, total)| distribution(labels(own, key), get(total), scale))
             .collect(),
     };
-    vec![
+    let mut families = vec![
         requests,
         failures,
         distributions(
@@ -66,7 +66,9 @@ pub(crate) fn families<'a>(own: &OwnLabels, totals: &'a Totals) -> Vec<Family<'a
             1.0,
             |total| &total.response_bytes,
         ),
-    ]
+    ];
+    families.extend(totals.tcp.families(own));
+    families
 }
 
 fn distribution<'a>(labels: Vec<(&'static str, String)>, quantity: &'a Quantity, scale: f64) -> Series<'a> {
@@ -80,20 +82,24 @@ fn distribution<'a>(labels: Vec<(&'static str, String)>, quantity: &'a Quantity,
     }
 }
 
-/// Istio's labels in Istio's order.
-fn labels(own: &OwnLabels, key: &TotalKey) -> Vec<(&'static str, String)> {
-    let unknown = || "unknown".to_owned();
-    let mut labels = vec![
+/// The labels about this proxy, which come first.
+pub(super) fn own_labels(own: &OwnLabels) -> Vec<(&'static str, String)> {
+    vec![
         ("reporter", "source".to_owned()),
         ("source_workload", own.workload.clone()),
         ("source_workload_namespace", own.namespace.clone()),
-        ("source_principal", unknown()),
+        ("source_principal", "unknown".to_owned()),
         ("source_app", own.app.clone()),
         ("source_version", own.version.clone()),
         ("source_canonical_service", own.canonical_service.clone()),
         ("source_canonical_revision", own.canonical_revision.clone()),
         ("source_cluster", own.cluster.clone()),
-    ];
+    ]
+}
+
+/// Istio's labels in Istio's order.
+fn labels(own: &OwnLabels, key: &TotalKey) -> Vec<(&'static str, String)> {
+    let mut labels = own_labels(own);
     labels.extend(key.destination.iter().map(|(name, value)| (*name, value.to_string())));
     labels.extend([
         ("request_protocol", if key.grpc { "grpc" } else { "http" }.to_owned()),

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::shard::{Cell, Drained, Recorded};
+use super::tcp::TcpTotals;
 use crate::http::flags::Flags;
 
 /// A series that nothing was added to for this long is forgotten. Prometheus takes its return as a counter reset.
@@ -67,6 +68,8 @@ pub(crate) struct Totals {
     series: FxHashMap<TotalKey, Total>,
     /// By service and reason: weft's own view of what went wrong.
     pub(crate) failures: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Of opaque connections.
+    pub(crate) tcp: TcpTotals,
     pub(crate) dropped: u64,
 }
 
@@ -74,6 +77,7 @@ impl Totals {
     /// Adds what one worker handed over.
     pub(crate) fn add(&mut self, drained: Drained, now: Instant) {
         self.dropped += drained.dropped;
+        self.dropped += self.tcp.add(drained.tcp, now);
         for failure in drained.failures {
             let key = (failure.destination.service.clone(), failure.reason);
             if self.failures.len() < SERIES_MAX || self.failures.contains_key(&key) {
@@ -115,6 +119,7 @@ impl Totals {
     pub(crate) fn expire(&mut self, now: Instant) {
         self.series
             .retain(|_, total| now.saturating_duration_since(total.touched) < IDLE_MAX);
+        self.tcp.expire(now);
     }
 
     /// The series, in the order of their labels.

@@ -42,6 +42,7 @@ fn cluster(balance: Balance, panic_threshold_percent: f64) -> Cluster {
         balance,
         panic_threshold_percent,
         connect_timeout: Duration::from_secs(1),
+        transport: crate::cluster::Transport::Plain,
         limits: Limits {
             connections_max: 1,
             pending_max: 1,

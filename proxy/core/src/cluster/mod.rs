@@ -11,5 +11,5 @@ pub use endpoint::{
 };
 pub use policy::{
     Balance, Cluster, ClusterKind, DestinationLabels, HashTable, HostPort, Limits, OutlierDetection, RetryBudget,
-    TcpKeepalive, UpstreamHttp, UpstreamProtocol,
+    TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol,
 };

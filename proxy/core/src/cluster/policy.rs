@@ -17,6 +17,8 @@ pub struct Cluster {
     pub panic_threshold_percent: f64,
     /// Limit of dialling, handshakes included.
     pub connect_timeout: Duration,
+    /// What its connections are wrapped in.
+    pub transport: Transport,
     /// Circuit breakers of the default priority.
     pub limits: Limits,
     /// Outlier detection, if any.
@@ -29,6 +31,19 @@ pub struct Cluster {
     pub destination: DestinationLabels,
     /// Where it comes from.
     pub provenance: Option<Provenance>,
+}
+
+/// What connections to a cluster are wrapped in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// TLS.
+    Tls {
+        /// Server name that is asked for, if the configuration fixes one.
+        sni: Option<Arc<str>>,
+    },
 }
 
 /// Where endpoints come from.

@@ -412,6 +412,7 @@ fn cluster() -> Cluster {
         balance: Balance::Random,
         panic_threshold_percent: 0.0,
         connect_timeout: Duration::from_secs(1),
+        transport: crate::cluster::Transport::Plain,
         limits: LIMITS,
         outlier: None,
         http: UpstreamHttp {

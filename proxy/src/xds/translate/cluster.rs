@@ -23,6 +23,7 @@ pub fn cluster(source: &pb::cluster::Cluster, bindings: &mut Bindings) -> Result
 
 fn compile(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<Cluster> {
     upstream::refuse_transport(source)?;
+    let transport = upstream::transport(source).at("transport_socket")?;
     refuse(
         source.upstream_config.is_some(),
         "upstream_config",
@@ -55,6 +56,7 @@ fn compile(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<
         balance: balance(context, source)?,
         panic_threshold_percent: panic.map_or(defaults::PANIC_THRESHOLD_PERCENT, |percent| percent.value),
         connect_timeout: connect_timeout.unwrap_or(defaults::CONNECT_TIMEOUT),
+        transport,
         limits: limits(context, source.circuit_breakers.as_ref()),
         outlier: source
             .outlier_detection

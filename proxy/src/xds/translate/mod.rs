@@ -36,3 +36,4 @@ pub use endpoint::endpoints;
 pub use error::{Problem, TranslateError};
 pub use listener::listener;
 pub use route::route_table;
+pub use upstream::can_connect;

@@ -1,4 +1,4 @@
-use weft_proxy_core::cluster::{ClusterKind, Health};
+use weft_proxy_core::cluster::{ClusterKind, Health, Transport};
 use weft_xds::pack;
 
 use super::*;
@@ -41,7 +41,10 @@ fn encryption_that_cannot_be_had_is_refused() {
     let tls = pb::core::TransportSocket {
         name: "tls".to_owned(),
         config_type: Some(pb::core::transport_socket::ConfigType::TypedConfig(pack(
-            &pb::tls::UpstreamTlsContext::default(),
+            &pb::tls::UpstreamTlsContext {
+                sni: "b.test".to_owned(),
+                ..Default::default()
+            },
         ))),
     };
     let source = pb::cluster::Cluster {
@@ -49,7 +52,9 @@ fn encryption_that_cannot_be_had_is_refused() {
         transport_socket: Some(tls.clone()),
         ..Default::default()
     };
-    let refusal = cluster(&source, &mut Bindings::new(0)).unwrap_err().to_string();
+    let meant = cluster(&source, &mut Bindings::new(0)).unwrap().value;
+    assert_eq!(meant.transport, Transport::Tls { sni: Some("b.test".into()) });
+    let refusal = can_connect(&meant).unwrap_err().to_string();
     assert_eq!(refusal, "a: transport_socket: is not supported: only plain text");
     let chain = pb::listener::FilterChain {
         transport_socket: Some(tls),
