@@ -22,4 +22,4 @@ pub use eventually::eventually;
 pub use mesh::Mesh;
 pub use proxy::{Proxy, ProxySettings};
 pub use tcp::TcpUpstream;
-pub use upstream::{Behaviour, Ledger, Seen, Upstream};
+pub use upstream::{Behaviour, Counts, Ledger, Seen, Upstream};

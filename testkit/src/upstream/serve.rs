@@ -14,12 +14,15 @@ use tokio::{
 use super::{Behaviour, Ledger, Seen};
 use crate::message::{Body, Framing, Head, Reader};
 
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
 type Script = Arc<dyn Fn(&Seen) -> Behaviour + Send + Sync>;
 
 /// A scripted upstream; dropping it stops it and closes its connections.
 #[derive(Debug)]
 pub struct Upstream {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     ledger: Ledger,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
@@ -36,9 +39,21 @@ impl Upstream {
     /// # Panics
     /// Where the address cannot be bound.
     pub fn start_on(address: SocketAddr, script: impl Fn(&Seen) -> Behaviour + Send + Sync + 'static) -> Self {
-        let listener = std::net::TcpListener::bind(address).unwrap_or_else(|e| panic!("bind {address}: {e}"));
-        listener.set_nonblocking(true).expect("a fresh socket takes options");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        Self::start_at(&[address], script)
+    }
+
+    /// One upstream on so many ports, with one ledger: what is open to all of them together is known at every moment.
+    pub fn group(ports: usize, script: impl Fn(&Seen) -> Behaviour + Send + Sync + 'static) -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("a literal address");
+        Self::start_at(&vec![any; ports], script)
+    }
+
+    fn start_at(addresses: &[SocketAddr], script: impl Fn(&Seen) -> Behaviour + Send + Sync + 'static) -> Self {
+        let listeners: Vec<_> = addresses.iter().map(|address| bind(*address)).collect();
+        let addresses: Vec<_> = listeners
+            .iter()
+            .map(|listener| listener.local_addr().expect("a bound socket has an address"))
+            .collect();
         let ledger = Ledger::default();
         let (stop, stopped) = watch::channel(false);
         let server = Server {
@@ -50,10 +65,10 @@ impl Upstream {
                 .enable_all()
                 .build()
                 .expect("a runtime");
-            LocalSet::new().block_on(&runtime, server.run(listener, stopped));
+            LocalSet::new().block_on(&runtime, server.run(listeners, stopped));
         });
         Upstream {
-            address,
+            addresses,
             ledger,
             stop,
             thread: Some(thread),
@@ -67,7 +82,12 @@ impl Upstream {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Everywhere that it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What it saw.
@@ -89,23 +109,42 @@ impl Drop for Upstream {
 /// Connections that have been counted as open, each with a second handle to its socket.
 type Open = Rc<RefCell<Vec<(usize, std::net::TcpStream)>>>;
 
+#[derive(Clone)]
 struct Server {
     script: Script,
     ledger: Ledger,
 }
 
+fn bind(address: SocketAddr) -> std::net::TcpListener {
+    // The backlog of the standard library (128) is less than a crowd that comes at once; what is over waits for a second.
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None);
+    let socket = socket.expect("the system has sockets");
+    socket.set_reuse_address(true).expect("a fresh socket takes options");
+    socket
+        .bind(&address.into())
+        .unwrap_or_else(|e| panic!("bind {address}: {e}"));
+    socket
+        .listen(BACKLOG)
+        .unwrap_or_else(|e| panic!("listen on {address}: {e}"));
+    socket.set_nonblocking(true).expect("a fresh socket takes options");
+    socket.into()
+}
+
 impl Server {
-    async fn run(self, listener: std::net::TcpListener, mut stopped: watch::Receiver<bool>) {
-        let listener = TcpListener::from_std(listener).expect("the runtime of this thread takes the listener");
+    async fn run(self, listeners: Vec<std::net::TcpListener>, mut stopped: watch::Receiver<bool>) {
         let open = Open::default();
+        for listener in listeners {
+            let listener = TcpListener::from_std(listener).expect("the runtime of this thread takes the listener");
+            tokio::task::spawn_local(self.clone().accept(listener, open.clone()));
+        }
+        // An error is the end of the upstream, too. Its tasks end with the set that they are on.
+        let _ = stopped.changed().await;
+    }
+
+    async fn accept(self, listener: TcpListener, open: Open) {
         loop {
-            let stream = tokio::select! {
-                // Both sides may be dropped at any time without loss.
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(_) => continue,
-                },
-                _ = stopped.changed() => return,
+            let Ok((stream, _)) = listener.accept().await else {
+                continue;
             };
             // A peer that closes one connection and then opens another has never had both; the order in which the
             // two events are read here must not count otherwise.

@@ -1,0 +1,168 @@
+//! Never more than the limit, and nearly always as much.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weft_testkit::{Behaviour, Counts, Mesh, Upstream, eventually, mesh::RULES};
+
+use crate::load::{Load, Statuses, all_to_it, breaker, figure, mesh, service_at};
+
+/// How long an upstream takes, so that not the machine is the limit but the limit.
+const ANSWER: Duration = Duration::from_millis(20);
+
+/// How long a load lasts once it has settled.
+const LOAD: Duration = Duration::from_millis(700);
+
+/// The least share of the limit that is in use at saturation.
+const USED_MIN: f64 = 0.95;
+
+fn upstream(ports: usize) -> Upstream {
+    Upstream::group(ports, |_| Behaviour::ok("fine").after(ANSWER))
+}
+
+/// The mean of open connections while a load lasts.
+async fn mean_open(upstream: &Upstream) -> f64 {
+    let (mut sum, mut samples) = (0, 0);
+    let end = Instant::now() + LOAD;
+    let mut tick = tokio::time::interval(Duration::from_millis(1));
+    while Instant::now() < end {
+        tick.tick().await;
+        sum += upstream.ledger().counts().open;
+        samples += 1;
+    }
+    sum as f64 / f64::from(samples)
+}
+
+async fn check(limit: usize, workers: usize, endpoints: usize, callers: usize) {
+    let case = format!("{limit} connections, {workers} workers, {endpoints} endpoints, {callers} callers");
+    let upstream = upstream(endpoints);
+    let mesh = mesh(&upstream, &format!("{{tcp: {{maxConnections: {limit}}}}}"), workers).await;
+    let load = Load::start(mesh.address(), callers);
+    eventually("the limit is in use", async || {
+        (upstream.ledger().counts().open >= limit).then_some(())
+    })
+    .await;
+    let open = mean_open(&upstream).await;
+    let statuses = load.stop().await;
+    let Counts { open_max, .. } = upstream.ledger().counts();
+    assert!(open_max <= limit, "{open_max} open: {case}");
+    assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200], "{case}");
+    assert!(open >= limit as f64 * USED_MIN, "{open} open in the mean: {case}");
+    assert!(
+        figure(&mesh, "default_priority::high_water_connections").await <= limit as u64,
+        "{case}"
+    );
+}
+
+#[tokio::test]
+async fn one_connection_is_one_connection() {
+    for (workers, endpoints, overload) in [(1, 1, 2), (1, 3, 50), (4, 1, 50), (4, 3, 2)] {
+        check(1, workers, endpoints, overload).await;
+    }
+}
+
+#[tokio::test]
+async fn eight_connections_are_eight_connections() {
+    for (workers, endpoints, overload) in [(1, 1, 50), (1, 3, 2), (4, 1, 2), (4, 3, 50)] {
+        check(8, workers, endpoints, 8 * overload).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_connections_are_a_hundred_connections() {
+    for (workers, endpoints, overload) in [(1, 1, 2), (1, 3, 3), (4, 1, 10), (4, 3, 4)] {
+        check(100, workers, endpoints, 100 * overload).await;
+    }
+}
+
+#[tokio::test]
+async fn every_endpoint_is_reached_through_one_connection() {
+    let upstream = upstream(3);
+    let mesh = mesh(&upstream, "{tcp: {maxConnections: 1}}", 2).await;
+    let load = Load::start(mesh.address(), 6);
+    eventually("requests have gone to all endpoints", async || {
+        let page = mesh.admin("/clusters").await.text();
+        let asked = page
+            .lines()
+            .filter(|line| line.contains("rq_total") && !line.ends_with("::0"));
+        (asked.count() == 3).then_some(())
+    })
+    .await;
+    let statuses = load.stop().await;
+    assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200]);
+    assert_eq!(upstream.ledger().counts().open_max, 1);
+}
+
+/// Waits until the proxy has this limit and holds to it.
+async fn in_force(mesh: &Mesh, upstream: &Upstream, limit: usize) {
+    eventually("the new limit is in force", async || {
+        let known = figure(mesh, "default_priority::max_connections").await == limit as u64;
+        (known && upstream.ledger().counts().open <= limit).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limit_that_is_raised_and_lowered_under_load_is_kept_each_time() {
+    let upstream = upstream(2);
+    let pool = |limit: usize| format!("{{tcp: {{maxConnections: {limit}}}}}");
+    let mesh = mesh(&upstream, &pool(4), 4).await;
+    let load = Load::start(mesh.address(), 60);
+    for limit in [12, 3, 30, 1, 8] {
+        mesh.control.replace(RULES, &all_to_it(&[breaker(&pool(limit))]));
+        in_force(&mesh, &upstream, limit).await;
+        upstream.ledger().clear();
+        eventually("the new limit is in use", async || {
+            (upstream.ledger().counts().open >= limit).then_some(())
+        })
+        .await;
+        let open = mean_open(&upstream).await;
+        let Counts { open_max, .. } = upstream.ledger().counts();
+        assert!(open_max <= limit, "{open_max} open of {limit}");
+        assert!(open >= limit as f64 * USED_MIN, "{open} open of {limit} in the mean");
+    }
+    assert_eq!(load.stop().await.keys().collect::<Vec<_>>(), [&200]);
+}
+
+#[tokio::test]
+async fn a_lowered_limit_closes_surplus_idle_connections() {
+    let upstream = upstream(1);
+    let mesh = mesh(&upstream, "{tcp: {maxConnections: 20}}", 4).await;
+    let statuses: Statuses = {
+        let load = Load::start(mesh.address(), 20);
+        eventually("all connections are open", async || {
+            (upstream.ledger().counts().open == 20).then_some(())
+        })
+        .await;
+        load.stop().await
+    };
+    assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200]);
+    mesh.control
+        .replace(RULES, &all_to_it(&[breaker("{tcp: {maxConnections: 5}}")]));
+    in_force(&mesh, &upstream, 5).await;
+    assert_eq!(mesh.get("/", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn endpoints_that_come_and_go_under_load_take_no_connection_with_them() {
+    let upstream = upstream(3);
+    let limit = 6;
+    let mesh = mesh(&upstream, "{tcp: {maxConnections: 6}}", 4).await;
+    let load = Load::start(mesh.address(), 40);
+    for round in 0..6 {
+        let kept = &upstream.addresses()[round % 3..=round % 3];
+        let kept = if round % 2 == 0 { kept } else { upstream.addresses() };
+        mesh.control.replace("services.yaml", &service_at(kept));
+        eventually("the endpoints are known", async || {
+            let page = mesh.admin("/clusters").await.text();
+            let known = page.lines().filter(|line| line.contains("::health_flags::")).count();
+            (known == kept.len()).then_some(())
+        })
+        .await;
+        let open = mean_open(&upstream).await;
+        assert!(open >= limit as f64 * 0.9, "{open} open in the mean, round {round}");
+    }
+    let statuses = load.stop().await;
+    assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200], "{statuses:?}");
+    assert!(upstream.ledger().counts().open_max <= limit);
+}

@@ -1,0 +1,109 @@
+//! Callers of a gateway, and what its figures say.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use tokio::task::JoinSet;
+use weft_testkit::{
+    Client, Mesh, Upstream,
+    objects::{NAMESPACE, file, rules, service},
+};
+
+/// The service that is called.
+pub(crate) const HOST: &str = "web";
+
+/// A rule with this `connectionPool`, as YAML in flow style.
+pub(crate) fn breaker(pool: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {HOST}, namespace: {NAMESPACE}}}
+spec:
+  host: {HOST}
+  trafficPolicy: {{connectionPool: {pool}}}
+"
+    )
+}
+
+/// Everything to the service, under these objects.
+pub(crate) fn all_to_it(objects: &[String]) -> String {
+    let route = format!("    - route: [{{destination: {{host: {HOST}}}}}]\n      retries: {{attempts: 0}}\n");
+    file(&[&[rules("web", &route)], objects].concat())
+}
+
+/// The service with these of the upstream's addresses.
+pub(crate) fn service_at(addresses: &[SocketAddr]) -> String {
+    let pods: Vec<_> = addresses.iter().map(|address| ("v1", *address)).collect();
+    service(HOST, &pods)
+}
+
+/// A gateway before a service with this `connectionPool`.
+pub(crate) async fn mesh(upstream: &Upstream, pool: &str, workers: usize) -> Mesh {
+    let services = [service_at(upstream.addresses())];
+    Mesh::start(&services, &all_to_it(&[breaker(pool)]), workers).await
+}
+
+/// Statuses and how often each came.
+pub(crate) type Statuses = BTreeMap<u16, usize>;
+
+/// Callers that ask without a pause, each on a connection of its own.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    callers: JoinSet<Statuses>,
+}
+
+impl Load {
+    pub(crate) fn start(address: SocketAddr, callers: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        for _ in 0..callers {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                let (mut client, mut statuses) = (Client::connect(address).await, Statuses::new());
+                while !stop.load(Relaxed) {
+                    let reply = client.get("shop.test", "/", &[]).await.expect("a reply");
+                    *statuses.entry(reply.status).or_default() += 1;
+                }
+                statuses
+            });
+        }
+        Self { stop, callers: tasks }
+    }
+
+    pub(crate) async fn stop(self) -> Statuses {
+        self.stop.store(true, Relaxed);
+        let mut sum = Statuses::new();
+        for statuses in self.callers.join_all().await {
+            for (status, count) in statuses {
+                *sum.entry(status).or_default() += count;
+            }
+        }
+        sum
+    }
+}
+
+/// A figure of the service's cluster on `/clusters`.
+pub(crate) async fn figure(mesh: &Mesh, name: &str) -> u64 {
+    let page = mesh.admin("/clusters").await.text();
+    let line = page
+        .lines()
+        .find(|line| line.contains(&format!("|{HOST}.")) && line.contains(&format!("::{name}::")));
+    let value = line.and_then(|line| line.rsplit("::").next()?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {page}"))
+}
+
+/// A metric of the service's cluster.
+pub(crate) async fn metric(mesh: &Mesh, name: &str) -> f64 {
+    let page = mesh.admin("/stats/prometheus").await.text();
+    let line = page
+        .lines()
+        .find(|line| line.starts_with(&format!("{name}{{")) && line.contains(&format!("|{HOST}.")));
+    let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {page}"))
+}
