@@ -116,3 +116,27 @@ fn no_mark_is_lost_between_two_readings() {
         assert_eq!(limit.used(), 0);
     });
 }
+
+#[test]
+fn a_permit_held_beyond_a_reading_counts_in_the_next() {
+    loom::model(|| {
+        let limit = Arc::new(Limit::new(2));
+        let first = limit.try_acquire().unwrap();
+        // The mark stands at two already, so that whoever does not see it taken leaves it alone.
+        let second = limit.try_acquire().unwrap();
+        limit.release(second);
+        let read = Arc::new(AtomicBool::new(false));
+        let (other, seen) = (limit.clone(), read.clone());
+        let taker = thread::spawn(move || {
+            let permit = other.try_acquire().unwrap();
+            let held_beyond = seen.load(Relaxed);
+            other.release(permit);
+            held_beyond
+        });
+        limit.take_high_water();
+        read.store(true, Relaxed);
+        let held_beyond = taker.join().unwrap();
+        assert!(!held_beyond || limit.take_high_water() == 2);
+        limit.release(first);
+    });
+}
