@@ -4,12 +4,14 @@ pub mod app;
 pub mod bootstrap;
 
 mod admin;
+mod detect;
 mod http;
 mod listener;
 mod node;
 mod open_files;
 mod shared;
 mod snapshot;
+mod tcp;
 mod telemetry;
 mod upstream;
 mod worker;

@@ -15,8 +15,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::exchange::Exchange;
+use super::relay_headers;
 use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
-use crate::upstream::pool::Lease;
+use crate::upstream::attempt::Hold;
 
 /// Why a body ended before its end. Shown by nobody: it makes hyper close the connection.
 #[derive(Debug, thiserror::Error)]
@@ -106,11 +107,14 @@ impl Body for RequestBody {
         let Self::Stream { incoming, upload } = &mut *self else {
             return Poll::Ready(None);
         };
-        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
-        match &frame {
+        let mut frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     upload.bytes.fetch_add(data.len() as u64, Relaxed);
+                }
+                if let Some(trailers) = frame.trailers_mut() {
+                    relay_headers::remove_from_trailers(trailers);
                 }
                 if incoming.is_end_stream() {
                     upload.end();
@@ -161,16 +165,16 @@ impl ReplyBody {
 /// An upstream's response body. Dropping it ends the exchange, complete or not.
 pub(crate) struct Relay {
     incoming: Incoming,
-    lease: Option<Lease>,
+    hold: Option<Hold>,
     exchange: Exchange,
     deadline: Option<Deadline>,
 }
 
 impl Relay {
-    pub(crate) fn new(incoming: Incoming, lease: Lease, exchange: Exchange, deadline: Option<Deadline>) -> Self {
+    pub(crate) fn new(incoming: Incoming, hold: Hold, exchange: Exchange, deadline: Option<Deadline>) -> Self {
         Self {
             incoming,
-            lease: Some(lease),
+            hold: Some(hold),
             exchange,
             deadline,
         }
@@ -178,9 +182,13 @@ impl Relay {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 if let Some(data) = frame.data_ref() {
                     self.exchange.add_response_bytes(data.len() as u64);
+                }
+                if let Some(trailers) = frame.trailers_mut() {
+                    relay_headers::remove_from_trailers(trailers);
+                    self.exchange.trailers(trailers);
                 }
                 if self.incoming.is_end_stream() {
                     self.complete();
@@ -212,10 +220,10 @@ impl Relay {
     }
 
     fn complete(&mut self) {
-        if let Some(lease) = self.lease.take() {
+        if let Some(hold) = self.hold.take() {
             // An upstream that answers before the request is complete keeps its connection busy with the rest of it.
             if self.exchange.is_upload_complete() {
-                lease.complete();
+                hold.complete();
             }
             self.exchange.complete();
         }

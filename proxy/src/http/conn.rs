@@ -1,5 +1,5 @@
 //! in → out: an accepted stream → HTTP spoken on it until it ends.
-//! owns: hyper's server side, the limits of a connection, counting what hyper answers by itself.
+//! owns: the choice of the codec, hyper's HTTP/1 server side, the limits of a connection, counting what hyper answers by itself.
 //! may not touch: routes.
 
 use std::cell::Cell;
@@ -12,18 +12,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use weft_proxy_core::chain::{ConnectionFacts, HttpConnectionManager, Listener, Network, TransportProtocol};
+use weft_proxy_core::chain::{
+    Codec as CodecType, ConnectionFacts, HttpConnectionManager, Listener, Network, TransportProtocol,
+};
 
+use super::conn_h2;
 use super::conn_state::{ConnLimits, ConnState, Order};
 use super::exchange::Exchange;
 use super::failure::{Failure, RequestFailure};
 use super::forward;
 use super::guard::GuardedStream;
+use crate::detect::{self, Codec, Rewind, Unknown};
+use crate::tcp;
 use crate::worker::Worker;
 
 /// Without a limit of the configuration: an idle connection is closed after an hour, as Envoy does.
@@ -70,7 +76,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: T
     };
     let manager = match listener.find_chain(&facts).map(|chain| &chain.network) {
         Some(Network::Http(manager)) => manager.clone(),
-        Some(Network::Tcp(_) | Network::Close) | None => return,
+        Some(Network::Tcp(proxy)) => {
+            let proxy = proxy.clone();
+            return tcp::serve(worker, listener, proxy, stream, leaving).await;
+        }
+        Some(Network::Close) | None => return,
     };
     let state = Arc::new(ConnState::new(limits(&manager), worker.now_ms()));
     let max = worker.shared.connections_max;
@@ -94,7 +104,18 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: T
         peer_value,
         requests: Cell::new(0),
     });
-    drive(context, stream).await;
+    let detected = match context.manager.codec {
+        CodecType::Auto => detect::sniff(&stream, &context.state).await,
+        CodecType::Http1 => Ok((Codec::Http1, Bytes::new())),
+        CodecType::Http2 => Ok((Codec::Http2, Bytes::new())),
+    };
+    match detected {
+        Ok((Codec::Http1, first)) => drive(context, Rewind::new(first, stream)).await,
+        // Boxed: connections that speak HTTP/1 do not carry its size.
+        Ok((Codec::Http2, first)) => Box::pin(conn_h2::serve(context, Rewind::new(first, stream))).await,
+        Err(Unknown::Ordered(Order::HeadTimeout)) => count(&context, RequestFailure::HeadTimeout),
+        Err(Unknown::Ordered(_) | Unknown::Closed) => {}
+    }
 }
 
 fn limits(manager: &HttpConnectionManager) -> ConnLimits {
@@ -106,7 +127,7 @@ fn limits(manager: &HttpConnectionManager) -> ConnLimits {
     }
 }
 
-async fn drive(context: Rc<ConnContext>, stream: TcpStream) {
+async fn drive(context: Rc<ConnContext>, stream: Rewind<TcpStream>) {
     let head_bytes_max = context.manager.request_headers_bytes_max as usize + HEAD_BYTES_SLACK;
     let guarded = GuardedStream::new(stream, head_bytes_max, context.state.clone());
     let service = {

@@ -66,6 +66,8 @@ pub(crate) struct ConnState {
     refused_message: AtomicU32,
     order: AtomicU8,
     tunnel: AtomicBool,
+    /// HTTP/2: requests overlap, and their number is told by whoever reads them.
+    streams: AtomicBool,
     /// The worker's coarse clock, copied at every sweep; exact enough for limits of seconds.
     now: AtomicU64,
     limits: ConnLimits,
@@ -85,6 +87,7 @@ impl ConnState {
             refused_message: AtomicU32::new(0),
             order: AtomicU8::new(0),
             tunnel: AtomicBool::new(false),
+            streams: AtomicBool::new(false),
             now: AtomicU64::new(now_ms),
             limits,
             waker: AtomicWaker::new(),
@@ -98,6 +101,24 @@ impl ConnState {
         self.heads.store(heads, Relaxed);
         if phase != Phase::Head || before != Phase::Head as u8 {
             self.since.store(self.now.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// The connection speaks HTTP/2. The codec reads heads by itself: between streams the idle limit counts.
+    pub(crate) fn speak_in_streams(&self) {
+        self.streams.store(true, Relaxed);
+        self.read(Phase::Idle, 0);
+    }
+
+    /// Whether requests of the connection are streams beside one another.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.streams.load(Relaxed)
+    }
+
+    /// A request begins. In HTTP/1 its head has been counted by the framing check.
+    pub(crate) fn began(&self) {
+        if self.has_streams() {
+            self.heads.fetch_add(1, Relaxed);
         }
     }
 

@@ -12,6 +12,7 @@ use super::body::Upload;
 use super::conn_state::ConnState;
 use super::failure::{Failure, RequestFailure};
 use super::flags::Flags;
+use super::grpc;
 use crate::telemetry::labels::DestinationLabels;
 use crate::telemetry::shard::Sample;
 use crate::upstream::endpoint::ActiveGuard;
@@ -39,6 +40,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Begins at the moment at which the head has been read.
     pub(crate) fn begin(worker: Rc<Worker>, connection: Arc<ConnState>, head_bytes: u64) -> Self {
+        connection.began();
         Self {
             worker,
             connection,
@@ -57,6 +59,20 @@ impl Exchange {
         }
     }
 
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// The trailers of the reply.
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
+        self.response_bytes += head_bytes(trailers);
+        if self.grpc
+            && let Some(status) = grpc::status(trailers)
+        {
+            self.grpc_status = Some(status);
+        }
+    }
+
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
@@ -69,6 +85,11 @@ impl Exchange {
     /// The request is in flight to an endpoint.
     pub(crate) fn set_active(&mut self, active: ActiveGuard) {
         self.active = Some(active);
+    }
+
+    /// The request is not in flight any more, or not yet.
+    pub(crate) fn clear_active(&mut self) {
+        self.active = None;
     }
 
     pub(crate) fn set_upload(&mut self, upload: Arc<Upload>) {
@@ -93,9 +114,7 @@ impl Exchange {
         self.code = status.as_u16();
         self.response_bytes += head_bytes(headers);
         if self.grpc {
-            self.grpc_status = headers
-                .get("grpc-status")
-                .and_then(|value| value.to_str().ok()?.parse().ok());
+            self.grpc_status = grpc::status(headers);
         }
     }
 

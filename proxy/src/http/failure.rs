@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::flags::Flag;
 use super::guard::Refusal;
+use crate::upstream::admit::Overflow;
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,14 @@ pub(crate) enum Failure {
     Request(RequestFailure),
     Route(RouteFailure),
     Upstream(UpstreamFailure),
+    /// A limit of the cluster: nothing was sent to anybody.
+    Overflow(Overflow),
+}
+
+impl From<Overflow> for Failure {
+    fn from(overflow: Overflow) -> Self {
+        Failure::Overflow(overflow)
+    }
 }
 
 /// What the client did.
@@ -87,6 +96,12 @@ pub(crate) enum UpstreamFailure {
     Truncated,
     /// It sent what is no HTTP.
     Protocol,
+    /// It refused the stream without having looked at it (HTTP/2).
+    RefusedStream,
+    /// It was going away when the stream came, and has not looked at it (HTTP/2).
+    GoAway,
+    /// It reset the stream (HTTP/2).
+    Reset,
 }
 
 /// What a failure means to everybody who sees it.
@@ -124,6 +139,7 @@ impl Failure {
             Failure::Request(failure) => failure.verdict(),
             Failure::Route(failure) => failure.verdict(),
             Failure::Upstream(failure) => failure.verdict(),
+            Failure::Overflow(overflow) => overflow_verdict(overflow),
         }
     }
 }
@@ -233,6 +249,24 @@ impl RouteFailure {
     }
 }
 
+fn overflow_verdict(overflow: Overflow) -> Verdict {
+    let over = |reason| Verdict {
+        retry: Retry::Safe,
+        ..verdict(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Flag::Uo,
+            Side::Local,
+            reason,
+            "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+        )
+    };
+    match overflow {
+        Overflow::Connections => over("local.admit.connections"),
+        Overflow::Pending => over("local.admit.pending"),
+        Overflow::Requests => over("local.admit.requests"),
+    }
+}
+
 impl UpstreamFailure {
     fn verdict(self) -> Verdict {
         use UpstreamFailure::*;
@@ -268,6 +302,27 @@ impl UpstreamFailure {
                 "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
             ),
             Truncated => gone(Flag::Uc, "upstream.body.truncated", ""),
+            RefusedStream => Verdict {
+                retry: Retry::Safe,
+                ..gone(
+                    Flag::Ur,
+                    "upstream.stream.refused",
+                    "upstream connect error or disconnect/reset before headers. reset reason: remote refused stream reset",
+                )
+            },
+            GoAway => Verdict {
+                retry: Retry::Safe,
+                ..gone(
+                    Flag::Ur,
+                    "upstream.stream.going_away",
+                    "upstream connect error or disconnect/reset before headers. reset reason: remote refused stream reset",
+                )
+            },
+            Reset => gone(
+                Flag::Ur,
+                "upstream.stream.reset",
+                "upstream connect error or disconnect/reset before headers. reset reason: remote reset",
+            ),
             Protocol => verdict(
                 StatusCode::BAD_GATEWAY,
                 Flag::Upe,

@@ -8,6 +8,8 @@ pub(crate) enum Flag {
     Uh = 0,
     /// The connection to the upstream failed.
     Uf,
+    /// A limit of the cluster was reached.
+    Uo,
     /// No route.
     Nr,
     /// The route names a cluster that is not there.
@@ -24,11 +26,16 @@ pub(crate) enum Flag {
     Upe,
     /// The client did not send or read in time.
     Si,
+    /// The upstream reset the stream.
+    Ur,
+    /// The connection has lived as long as it may.
+    Dt,
 }
 
-const LETTERS: [(Flag, &str); 10] = [
+const LETTERS: [(Flag, &str); 13] = [
     (Flag::Uh, "UH"),
     (Flag::Uf, "UF"),
+    (Flag::Uo, "UO"),
     (Flag::Nr, "NR"),
     (Flag::Nc, "NC"),
     (Flag::Ut, "UT"),
@@ -37,6 +44,8 @@ const LETTERS: [(Flag, &str); 10] = [
     (Flag::Dpe, "DPE"),
     (Flag::Upe, "UPE"),
     (Flag::Si, "SI"),
+    (Flag::Ur, "UR"),
+    (Flag::Dt, "DT"),
 ];
 
 /// A set of flags.

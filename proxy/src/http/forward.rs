@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST, TRAILER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -19,11 +19,12 @@ use super::conn::ConnContext;
 use super::deadline::Deadline;
 use super::exchange::{Exchange, head_bytes};
 use super::failure::{Failure, RequestFailure, RouteFailure, Side, UpstreamFailure};
+use super::flags::Flag;
 use super::head::{self, Checked};
 use super::relay_headers::{
-    self, X_ENVOY_ATTEMPT_COUNT, X_ENVOY_ORIGINAL_PATH, X_ENVOY_UPSTREAM_SERVICE_TIME, X_FORWARDED_HOST,
+    self, X_ENVOY_ATTEMPT_COUNT, X_ENVOY_ORIGINAL_PATH, X_ENVOY_OVERLOADED, X_ENVOY_UPSTREAM_SERVICE_TIME, X_FORWARDED_HOST,
 };
-use super::{reply, upgrade};
+use super::{grpc, reply, upgrade};
 use crate::snapshot::Snapshot;
 use crate::upstream::attempt::{self, Answer};
 use crate::upstream::cluster::Cluster;
@@ -41,6 +42,7 @@ pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>
             finish(&context, upgrade::tunnel(&context, answer, client, exchange), true)
         }
         Ok(Reply::Local(response)) => {
+            let response = shape(&exchange, response, None);
             exchange.reply(response.status(), response.headers());
             exchange.add_response_bytes(response.body().size_hint().lower());
             exchange.complete();
@@ -53,6 +55,10 @@ pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>
 /// Whether the body of a request is not going to be read to its end. What has arrived of a body that nobody took is thrown
 /// away, so that the next request of the connection can be read; the rest of one is not waited for.
 async fn is_unread(context: &ConnContext, untaken: Option<Incoming>, exchange: &Exchange) -> bool {
+    if context.state.has_streams() {
+        // A stream ends by itself; the others are not touched.
+        return false;
+    }
     let arriving = context.state.is_reading_body_of(context.requests.get());
     match untaken {
         None => !exchange.is_upload_complete(),
@@ -120,8 +126,7 @@ fn begin(context: &ConnContext, request: &Request<Incoming>) -> Exchange {
         context.state.clone(),
         line as u64 + head_bytes(request.headers()),
     );
-    let content_type = request.headers().get(http::header::CONTENT_TYPE);
-    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+    if grpc::is_call(request.headers()) {
         exchange.set_grpc();
     }
     exchange
@@ -146,7 +151,7 @@ async fn relay(
         Checked::Redirect(path) => return Ok(Reply::Local(path_redirect(context, &parts, &path)?)),
     }
     let token = head::upgrade_token(&parts).filter(|token| upgrade::is_enabled(&context.manager, token));
-    let client_upgrade = token.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
+    let mut client_upgrade = token.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
     relay_headers::remove_hop_by_hop(&mut parts.headers, token.is_some());
     relay_headers::remove_expectation(&mut parts.headers);
     relay_headers::describe_client(&mut parts.headers, context);
@@ -163,16 +168,25 @@ async fn relay(
     };
     let destination = &forward.choice.destinations()[place];
     exchange.set_destination(&cluster.labels);
+    let limit = match exchange.is_grpc() {
+        true => grpc::limit(forward.timeout, forward.grpc_timeout_max, grpc::timeout(&parts.headers)),
+        false => forward.timeout,
+    };
+    let version = cluster.version(parts.version);
     let sent_as = prepare(context, &mut parts, &route, forward, destination);
 
     let (body, upload) = incoming.take().map_or((RequestBody::Empty, None), RequestBody::new);
-    if body.size_hint().exact().is_none() {
+    parts.version = version;
+    if version == Version::HTTP_2 {
+        // HTTP/2 has no upgrade: the upstream answers the plain request (RFC 9113, section 8.6).
+        client_upgrade = None;
+    } else if body.size_hint().exact().is_none() {
         // hyper would send a GET of unknown length without its body.
         parts
             .headers
             .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let mut deadline = forward.timeout.map(|limit| Deadline::new(limit, upload.clone()));
+    let mut deadline = limit.map(|limit| Deadline::new(limit, upload.clone()));
     if let Some(upload) = upload {
         exchange.set_upload(upload);
     }
@@ -338,7 +352,6 @@ fn prepare(context: &ConnContext, parts: &mut Parts, route: &Route, forward: &Fo
             .headers
             .insert(X_ENVOY_ATTEMPT_COUNT, HeaderValue::from_static("1"));
     }
-    parts.version = Version::HTTP_11;
     (!to.response_headers.is_empty()).then(|| {
         let mut sent = Request::new(()).into_parts().0;
         sent.method = parts.method.clone();
@@ -383,10 +396,14 @@ fn rewrite_path(parts: &mut Parts, route: &Route, forward: &Forward) {
 /// Changes an upstream's response head into what the client is to see.
 fn dress(context: &ConnContext, answer: &mut Answer, sent_as: &SentAs, from: &Destination, exchange: &Exchange) {
     let status = answer.response.status();
+    let announce = exchange.is_grpc() && answer.response.version() == Version::HTTP_2 && !context.state.has_streams();
     // The version is the hop's own (RFC 9110, section 2.5).
     *answer.response.version_mut() = Version::HTTP_11;
     let headers = answer.response.headers_mut();
     relay_headers::remove_hop_by_hop(headers, status == StatusCode::SWITCHING_PROTOCOLS);
+    if announce && !headers.contains_key(TRAILER) {
+        headers.insert(TRAILER, HeaderValue::from_static(grpc::TRAILERS));
+    }
     if !context.manager.filters.suppress_envoy_headers {
         let milliseconds = exchange.started().elapsed().as_millis();
         headers.insert(
@@ -413,7 +430,7 @@ fn stream(answer: Answer, mut exchange: Exchange, deadline: Option<Deadline>) ->
     let (parts, incoming) = answer.response.into_parts();
     Response::from_parts(
         parts,
-        ReplyBody::relay(Relay::new(incoming, answer.lease, exchange, deadline)),
+        ReplyBody::relay(Relay::new(incoming, answer.hold, exchange, deadline)),
     )
 }
 
@@ -422,6 +439,11 @@ fn fail(context: &ConnContext, mut exchange: Exchange, failed: &Failed) -> Respo
     let verdict = failed.failure.verdict();
     // A gateway does not tell the outside why; inside the mesh the reason helps.
     let mut response = reply::failure(&verdict, !context.manager.use_remote_address);
+    if verdict.flag == Flag::Uo && !context.manager.filters.suppress_envoy_headers {
+        response
+            .headers_mut()
+            .insert(X_ENVOY_OVERLOADED, HeaderValue::from_static("true"));
+    }
     if let Some(route) = &failed.route {
         let format = FormatContext {
             downstream_remote: Some(context.peer),
@@ -432,6 +454,8 @@ fn fail(context: &ConnContext, mut exchange: Exchange, failed: &Failed) -> Respo
             .response_headers
             .apply_to_response(response.headers_mut(), &format);
     }
+    let deadline = failed.failure == Failure::Route(RouteFailure::Timeout);
+    response = shape(&exchange, response, deadline.then_some(grpc::DEADLINE_EXCEEDED));
     // Nobody is there to read the reply to a request that was left: it has no code.
     if failed.failure != Failure::Request(RequestFailure::Left) {
         exchange.reply(response.status(), response.headers());
@@ -460,7 +484,19 @@ fn finish(context: &ConnContext, mut response: Response<ReplyBody>, from_upstrea
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if context.state.has_streams() {
+        // Its connection ends by a frame of its own (RFC 9113, section 8.2.2).
+        response.headers_mut().remove(CONNECTION);
+    }
     response
+}
+
+/// A reply of our own in the form that the client reads. `status` is gRPC's, where the HTTP status says less.
+fn shape(exchange: &Exchange, response: Response<ReplyBody>, status: Option<u8>) -> Response<ReplyBody> {
+    match exchange.is_grpc() {
+        true => grpc::local(response, status),
+        false => response,
+    }
 }
 
 /// Sends a client to the normalised form of its path.

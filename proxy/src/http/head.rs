@@ -10,6 +10,7 @@ use weft_proxy_core::chain::HttpConnectionManager;
 use weft_proxy_core::route::{Normalized, PathError};
 
 use super::failure::RequestFailure;
+use super::relay_headers;
 
 /// What the check found besides failures.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,12 +30,29 @@ pub(crate) fn check(
     if parts.version == Version::HTTP_10 && !manager.http1.accept_http_10 {
         return Err(RequestFailure::Version);
     }
+    if parts.version == Version::HTTP_2 {
+        check_size(parts, manager)?;
+        relay_headers::join_cookies(&mut parts.headers);
+    }
     if parts.method == Method::CONNECT {
         return Err(RequestFailure::Method);
     }
     settle_authority(parts, manager)?;
     strip_authority(parts, manager, local_port);
     normalise_path(parts, manager)
+}
+
+/// The limits on a head that HTTP/1 has in front of its parser. Envoy counts names and values.
+fn check_size(parts: &Parts, manager: &HttpConnectionManager) -> Result<(), RequestFailure> {
+    let fields = parts.headers.iter();
+    let bytes: usize = fields.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let target = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if bytes + target > manager.request_headers_bytes_max as usize
+        || parts.headers.len() > manager.request_headers_max as usize
+    {
+        return Err(RequestFailure::HeadTooLarge);
+    }
+    Ok(())
 }
 
 /// An authority in the request target wins over `Host` (RFC 9112, section 3.2.2).

@@ -3,11 +3,13 @@
 //! may not touch: sockets of upstreams, pools.
 
 pub(crate) mod conn;
+mod conn_h2;
 pub(crate) mod conn_state;
 pub(crate) mod guard;
 
 pub(crate) mod forward;
 mod head;
+mod grpc;
 mod relay_headers;
 mod upgrade;
 

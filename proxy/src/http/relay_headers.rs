@@ -2,7 +2,9 @@
 //! owns: what belongs to a connection and is not relayed (RFC 9110, section 7.6.1), and what a proxy adds about itself.
 //! may not touch: header operations of rules.
 
-use http::header::{CONNECTION, EXPECT, HOST, HeaderName, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue};
 use weft_proxy_core::chain::ServerHeader;
 
@@ -22,6 +24,7 @@ pub(crate) const X_ENVOY_ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-
 /// `x-envoy-attempt-count`.
 pub(crate) const X_ENVOY_ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 /// `x-envoy-upstream-service-time`, milliseconds.
+pub(crate) const X_ENVOY_OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 pub(crate) const X_ENVOY_UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -82,6 +85,36 @@ fn remove_named(headers: &mut HeaderMap) {
         .collect();
     for name in named {
         headers.remove(name);
+    }
+}
+
+/// Fields that decide about framing, routing or the connection have no place in trailers (RFC 9110, section 6.5.1): a hop
+/// that merged them into the head would be led astray.
+pub(crate) fn remove_from_trailers(trailers: &mut HeaderMap) {
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        TRANSFER_ENCODING,
+        CONTENT_LENGTH,
+        UPGRADE,
+        HOST,
+        TE,
+        TRAILER,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+/// Cookies may come in several fields of an HTTP/2 head; everybody else expects one (RFC 9113, section 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 

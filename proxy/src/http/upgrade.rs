@@ -39,8 +39,8 @@ pub(crate) fn tunnel(
     let upstream = on(answer.response);
     let connection = Arc::clone(&context.state);
     connection.become_tunnel();
-    // The lease goes with the tunnel: its connection is never pooled again, and the endpoint stays busy until the end.
-    let lease = answer.lease;
+    // The connection goes with the tunnel: its connection is never pooled again, and the endpoint stays busy until the end.
+    let hold = answer.hold;
     tokio::task::spawn_local(async move {
         let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else {
             return exchange.fail(Failure::Request(RequestFailure::Left));
@@ -53,7 +53,7 @@ pub(crate) fn tunnel(
             TUNNEL_BUFFER_BYTES,
         )
         .await;
-        drop(lease);
+        drop(hold);
         if let Ok((_sent, received)) = copied {
             exchange.add_response_bytes(received);
         }

@@ -7,14 +7,16 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use weft_proxy_core::balance::{Cursor, pick};
 use weft_proxy_core::cluster::Balance;
 
+use super::acquire::{Source, acquire};
 use super::cluster::Cluster;
-use super::connect::connect;
 use super::endpoint::EndpointState;
+use super::h2;
+use super::h2_pool::StreamLease;
 use super::pool::{Lease, UpstreamConnection};
 use super::response;
 use crate::http::body::RequestBody;
@@ -29,10 +31,28 @@ const STALE_CONNECTIONS_MAX: u32 = 3;
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) endpoint: Arc<EndpointState>,
-    pub(crate) lease: Lease,
+    pub(crate) hold: Hold,
 }
 
-/// Sends a request to one endpoint of a cluster.
+/// What a response keeps busy until it has been read.
+pub(crate) enum Hold {
+    /// A whole connection. Dropped before [`Hold::complete`], it is closed.
+    Http1(Lease),
+    /// A stream, given back in either case.
+    Http2(StreamLease),
+}
+
+impl Hold {
+    /// The response has been read to its end.
+    pub(crate) fn complete(self) {
+        match self {
+            Self::Http1(lease) => lease.complete(),
+            Self::Http2(stream) => drop(stream),
+        }
+    }
+}
+
+/// Sends a request to one endpoint of a cluster, in the version that the request has.
 ///
 /// Cancel safe in the sense of a time limit: dropping the future closes the connection that the request is on.
 pub(crate) async fn send(
@@ -41,33 +61,46 @@ pub(crate) async fn send(
     mut request: Request<RequestBody>,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
-    let endpoint = pick_endpoint(worker, cluster)?;
-    exchange.set_destination(&endpoint.labels);
-    exchange.set_active(endpoint.start());
+    if request.version() == Version::HTTP_2 {
+        return send_on_stream(worker, cluster, request, exchange).await;
+    }
     for tried in 0..=STALE_CONNECTIONS_MAX {
-        let pooled = if tried < STALE_CONNECTIONS_MAX {
-            worker.pool.take(&endpoint)
-        } else {
-            None
-        };
-        let connection = match pooled {
-            Some(connection) => connection,
-            None => connect(cluster, &endpoint).await.map_err(Failure::Upstream)?,
-        };
+        let source = if tried < STALE_CONNECTIONS_MAX { Source::Any } else { Source::Fresh };
+        let connection = acquire(worker, cluster, source, exchange).await?;
         match send_on(worker, connection, request).await {
             Ok(answer) => return Ok(answer),
             Err(Unsent::Returned(returned)) => request = *returned,
-            Err(Unsent::Failed(failure)) => {
-                endpoint.counters.failures.increment();
-                return Err(Failure::Upstream(failure));
-            }
+            Err(Unsent::Failed(failure)) => return Err(Failure::Upstream(failure)),
         }
+        exchange.clear_active();
     }
-    endpoint.counters.failures.increment();
     Err(Failure::Upstream(UpstreamFailure::Stale))
 }
 
-fn pick_endpoint(worker: &Worker, cluster: &Cluster) -> Result<Arc<EndpointState>, Failure> {
+async fn send_on_stream(
+    worker: &Rc<Worker>,
+    cluster: &Arc<Cluster>,
+    request: Request<RequestBody>,
+    exchange: &mut Exchange,
+) -> Result<Answer, Failure> {
+    let endpoint = pick_endpoint(worker, cluster)?;
+    exchange.set_destination(&endpoint.labels);
+    exchange.set_active(endpoint.start_request()?);
+    match h2::send(worker, cluster, &endpoint, request).await {
+        Ok((response, stream)) => Ok(Answer {
+            response,
+            endpoint,
+            hold: Hold::Http2(stream),
+        }),
+        Err(failure) => {
+            endpoint.counters.failures.increment();
+            Err(Failure::Upstream(failure))
+        }
+    }
+}
+
+/// An endpoint of the cluster, as its balancing says.
+pub(crate) fn pick_endpoint(worker: &Worker, cluster: &Cluster) -> Result<Arc<EndpointState>, Failure> {
     let live = cluster.state.endpoints();
     let pick = |cursor: &mut Cursor| pick(&cluster.config, &live.set, &**live, worker.random(), cursor);
     let place = match cluster.config.balance {
@@ -93,22 +126,23 @@ async fn send_on(
     mut connection: UpstreamConnection,
     request: Request<RequestBody>,
 ) -> Result<Answer, Unsent> {
-    if !connection.sender.is_ready() && connection.sender.ready().await.is_err() {
-        return Err(Unsent::Returned(Box::new(request)));
-    }
     connection.requests = connection.requests.saturating_add(1);
-    match connection.sender.try_send_request(request).await {
-        Ok(response) if !response::has_one_length(response.headers()) => Err(Unsent::Failed(UpstreamFailure::Protocol)),
-        Ok(response) => Ok(Answer {
-            response,
-            endpoint: connection.endpoint.clone(),
-            lease: Lease::new(connection, worker.pool.clone()),
-        }),
+    let failure = match connection.sender.try_send_request(request).await {
+        Ok(response) if !response::has_one_length(response.headers()) => UpstreamFailure::Protocol,
+        Ok(response) => {
+            return Ok(Answer {
+                response,
+                endpoint: connection.endpoint.clone(),
+                hold: Hold::Http1(Lease::new(connection, worker.pool.clone())),
+            });
+        }
         Err(mut error) => match error.take_message() {
-            Some(request) => Err(Unsent::Returned(Box::new(request))),
-            None => Err(Unsent::Failed(failure_of(error.error()))),
+            Some(request) => return Err(Unsent::Returned(Box::new(request))),
+            None => failure_of(error.error()),
         },
-    }
+    };
+    connection.endpoint.counters.failures.increment();
+    Err(Unsent::Failed(failure))
 }
 
 /// What hyper's error means. Its text is never looked at.

@@ -1,4 +1,4 @@
-//! in → out: an endpoint → an open HTTP/1 connection with its driver running, or why not.
+//! in → out: an endpoint → an open connection with its driver running, or why not.
 //! owns: dialling, socket options, the connect limit.
 //! may not touch: requests.
 
@@ -10,22 +10,65 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use super::admit::{ConnectionPermit, PermittedStream};
 use super::cluster::Cluster;
 use super::endpoint::EndpointState;
+use super::h2_connection::Http2Connection;
 use super::pool::UpstreamConnection;
 use crate::http::failure::UpstreamFailure;
 
 /// The largest response head, as Envoy has it (60 KiB), and with it hyper's buffer for reading from an upstream.
 const RESPONSE_HEAD_BYTES_MAX: usize = 60 * 1024;
 
-/// Opens a connection. Its driver runs as a task of this worker until either side closes.
+/// Opens an HTTP/1 connection, which keeps the permit for as long as its socket is open. Its driver runs as a task of this worker until either side closes.
 ///
 /// Cancel safe: dropping the future closes the socket.
 pub(crate) async fn connect(
     cluster: &Cluster,
     endpoint: &Arc<EndpointState>,
+    permit: ConnectionPermit,
 ) -> Result<UpstreamConnection, UpstreamFailure> {
+    let stream = PermittedStream::new(dial(cluster, endpoint).await?, permit);
+    let handshake = http1::Builder::new()
+        .max_buf_size(RESPONSE_HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await;
+    let (sender, connection) = handshake.map_err(|_| {
+        endpoint.counters.connect_failures.increment();
+        UpstreamFailure::Connect
+    })?;
+    // How the connection ends shows at the request that is on it; an idle one just goes.
+    tokio::task::spawn_local(async move { connection.with_upgrades().await.ok() });
+    Ok(UpstreamConnection::new(
+        sender,
+        endpoint.clone(),
+        cluster.reuse_policy(),
+    ))
+}
+
+/// Opens an HTTP/2 connection, ready for its first stream. The connect limit holds until the peer has said how many
+/// streams it takes.
+///
+/// Cancel safe, as [`connect`].
+pub(super) async fn connect_http2(
+    cluster: &Cluster,
+    endpoint: &Arc<EndpointState>,
+) -> Result<Http2Connection, UpstreamFailure> {
+    let deadline = Instant::now() + cluster.config.connect_timeout;
+    let stream = dial(cluster, endpoint).await?;
+    let opening = Http2Connection::open(stream, cluster.config.http.clone(), endpoint.clone());
+    tokio::time::timeout_at(deadline, opening)
+        .await
+        .unwrap_or(Err(UpstreamFailure::ConnectTimeout))
+        .inspect_err(|_| endpoint.counters.connect_failures.increment())
+}
+
+/// Opens a socket to an endpoint, with the options of its cluster, within the connect limit.
+///
+/// Cancel safe: dropping the future closes the socket.
+pub(crate) async fn dial(cluster: &Cluster, endpoint: &EndpointState) -> Result<TcpStream, UpstreamFailure> {
     endpoint.counters.connects.increment();
     let failed = |failure| {
         endpoint.counters.connect_failures.increment();
@@ -40,18 +83,7 @@ pub(crate) async fn connect(
     if set_options(&stream, cluster.keepalive()).is_err() {
         return Err(failed(UpstreamFailure::Connect));
     }
-    let handshake = http1::Builder::new()
-        .max_buf_size(RESPONSE_HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await;
-    let (sender, connection) = handshake.map_err(|_| failed(UpstreamFailure::Connect))?;
-    // How the connection ends shows at the request that is on it; an idle one just goes.
-    tokio::task::spawn_local(async move { connection.with_upgrades().await.ok() });
-    Ok(UpstreamConnection::new(
-        sender,
-        endpoint.clone(),
-        cluster.reuse_policy(),
-    ))
+    Ok(stream)
 }
 
 /// Keepalive probes as a cluster asks for them; parts that are `None` are the system's.

@@ -2,10 +2,15 @@
 //! owns: picking through core, connections to endpoints and their reuse, live state of clusters.
 //! may not touch: route matching, local replies.
 
+mod acquire;
+pub(crate) mod admit;
 pub(crate) mod attempt;
 pub(crate) mod cluster;
-mod connect;
+pub(crate) mod connect;
 pub(crate) mod counters;
 pub(crate) mod endpoint;
+mod h2;
+mod h2_connection;
+pub(crate) mod h2_pool;
 pub(crate) mod pool;
 mod response;

@@ -4,9 +4,11 @@
 
 mod command;
 mod connections;
+mod executor;
 mod state;
 mod thread;
 
 pub(crate) use command::{Command, Scrape};
+pub(crate) use executor::LocalExecutor;
 pub(crate) use state::Worker;
 pub(crate) use thread::{WorkerHandle, spawn};

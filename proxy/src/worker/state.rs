@@ -17,6 +17,9 @@ use super::connections::Connections;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::telemetry::shard::{Sample, Shard};
+use crate::telemetry::tcp::TcpSample;
+use crate::upstream::admit::Asks;
+use crate::upstream::h2_pool::Http2Pool;
 use crate::upstream::pool::Pool;
 
 /// How often connections are looked at for their limits: a limit of seconds is kept to a quarter of one.
@@ -32,9 +35,12 @@ const QUIET_MIN: Duration = Duration::from_millis(500);
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) http2_pool: Rc<Http2Pool>,
     pub(crate) connections: Rc<Connections>,
     snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     shard: RefCell<Shard>,
+    /// What opaque connections read into, one at a time; empty until there is one.
+    pub(crate) copy_buffer: RefCell<Vec<u8>>,
     rng: RefCell<Rng>,
     /// Turns of round robin, by the slot of the cluster: as many as there are slots, at the most.
     cursors: RefCell<FxHashMap<u32, Cursor>>,
@@ -46,13 +52,15 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, seed: u64) -> Rc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, seed: u64, asks: Asks) -> Rc<Self> {
         Rc::new(Self {
             snapshot: RefCell::new(Cache::new(shared.snapshot.clone())),
             shared,
-            pool: Rc::default(),
+            pool: Pool::new(asks),
+            http2_pool: Rc::default(),
             connections: Rc::default(),
             shard: RefCell::default(),
+            copy_buffer: RefCell::default(),
             rng: RefCell::new(Rng::with_seed(seed)),
             cursors: RefCell::default(),
             started: Instant::now(),
@@ -98,11 +106,16 @@ impl Worker {
         self.shard.borrow_mut().observe(sample);
     }
 
+    /// Counts a part of an opaque connection's life.
+    pub(crate) fn observe_tcp(&self, sample: &TcpSample<'_>) {
+        self.shard.borrow_mut().observe_tcp(sample);
+    }
+
     /// No request has been under way since the drain began, for as long as [`QUIET_MIN`]: whoever keeps an idle connection
     /// has had the time to learn that it is over.
     pub(crate) fn has_gone_quiet(&self) -> bool {
         let now = self.now_ms();
-        if self.connections.is_busy() {
+        if self.connections.is_busy() || self.pool.is_needed() {
             self.busy_until_ms.set(now);
         }
         let quiet = if self.connections.len() == 0 { SETTLE } else { QUIET_MIN };
@@ -116,13 +129,16 @@ impl Worker {
     pub(crate) fn start_draining(&self) {
         self.busy_until_ms.set(self.now_ms());
         self.draining.set(true);
+        self.pool.close();
     }
 
     /// Limits of connections and of the pool, and the lag of the loop: `late` is how far behind its time the sweep runs.
     pub(crate) fn sweep(&self, late: Duration) {
         self.lag_us.set(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
         self.connections.sweep(self.now_ms());
-        self.pool.sweep(Instant::now());
+        let now = Instant::now();
+        self.pool.sweep(now);
+        self.http2_pool.sweep(now);
         // Lets go of the last snapshot also when no request comes.
         self.snapshot.borrow_mut().load();
     }
@@ -134,7 +150,7 @@ impl Worker {
             connections: self.connections.len(),
             connections_total: self.connections.accepted(),
             connections_refused_total: self.connections.refused(),
-            idle_upstream_connections: self.pool.len(),
+            idle_upstream_connections: self.pool.len() + self.http2_pool.idle(),
             lag_us: self.lag_us.get(),
         }
     }

@@ -15,6 +15,7 @@ use super::command::{Command, Scrape};
 use super::state::{SWEEP_INTERVAL, Worker};
 use crate::listener::accept;
 use crate::shared::Shared;
+use crate::upstream::admit::Admission;
 
 /// The main thread's end of a worker.
 pub(crate) struct WorkerHandle {
@@ -53,7 +54,10 @@ pub(crate) fn spawn(index: usize, shared: Arc<Shared>, seed: u64) -> io::Result<
         .name(format!("weft-worker-{index}"))
         .spawn(move || {
             let tasks = LocalSet::new();
-            tasks.block_on(&runtime, async move { run(Worker::new(shared, seed), inbox).await });
+            tasks.block_on(&runtime, async move {
+                let (asks, asked) = unbounded_channel();
+                run(Worker::new(shared, seed, asks), inbox, asked).await;
+            });
             // Dropping the set here ends what did not finish in the time to drain.
         })?;
     Ok(WorkerHandle {
@@ -62,7 +66,11 @@ pub(crate) fn spawn(index: usize, shared: Arc<Shared>, seed: u64) -> io::Result<
     })
 }
 
-async fn run(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>) {
+async fn run(
+    worker: Rc<Worker>,
+    mut inbox: UnboundedReceiver<Command>,
+    mut asked: UnboundedReceiver<Arc<Admission>>,
+) {
     let mut acceptors: HashMap<Arc<str>, oneshot::Sender<()>> = HashMap::new();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,6 +81,8 @@ async fn run(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>) {
                 Some(command) => obey(&worker, &mut acceptors, command),
                 None => return,
             },
+            // The worker keeps a sender, so there is always another.
+            Some(admission) = asked.recv() => worker.pool.surrender(&admission),
             due = sweep.tick() => worker.sweep(Instant::now().saturating_duration_since(due)),
         }
         if worker.is_draining() && worker.has_gone_quiet() {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,6 +102,10 @@ impl StateFile {
         let bytes = encode(contents, &self.node);
         if bytes.len() as u64 > BYTES_MAX {
             return Err(StateFileError::Size);
+        }
+        // Made when there is something to keep; nobody else has a look at what routes there are.
+        if let Some(folder) = self.path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let aside = self.path.with_extension("tmp");
         match fs::remove_file(&aside) {
@@ -218,6 +222,14 @@ mod tests {
             1,
             "nothing else is left behind"
         );
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_yet_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::new(&dir.path().join("a/b"), "router~10.0.0.1~gw.ns~ns.svc");
+        file.save(&contents()).unwrap();
+        assert!(dir.path().join("a/b").is_dir());
     }
 
     #[test]

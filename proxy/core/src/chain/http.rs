@@ -135,6 +135,8 @@ pub struct Http2Options {
     pub connection_window_bytes: u32,
     /// Extended CONNECT is offered.
     pub allow_connect: bool,
+    /// Silent connections are probed: time between probes, time for the answer.
+    pub keepalive: Option<(Duration, Duration)>,
 }
 
 /// Time limits of a connection manager; `None` is no limit.

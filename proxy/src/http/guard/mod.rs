@@ -6,6 +6,8 @@ mod chunk;
 mod field;
 mod framing;
 mod stream;
+mod watch;
 
 pub(crate) use framing::Refusal;
 pub(crate) use stream::GuardedStream;
+pub(crate) use watch::WatchedStream;

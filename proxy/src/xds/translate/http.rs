@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use weft_proxy_core::chain::{
     Codec, ForwardClientCert, Http1Options, Http2Options, HttpConnectionManager, HttpFilters, HttpTimeouts,
@@ -45,7 +46,7 @@ pub(super) fn manager(
         route: route_source(context, source)?,
         codec: codec(source)?,
         http1: http1(source.http_protocol_options.as_ref()),
-        http2: http2(source.http2_protocol_options.as_ref()),
+        http2: http2(source.http2_protocol_options.as_ref()).at("http2_protocol_options")?,
         server_name: name.into(),
         server_header: server_header(source)?,
         request_headers_bytes_max: kilobytes * 1024,
@@ -142,11 +143,12 @@ fn http1(source: Option<&pb::core::Http1ProtocolOptions>) -> Http1Options {
     }
 }
 
-fn http2(source: Option<&pb::core::Http2ProtocolOptions>) -> Http2Options {
+fn http2(source: Option<&pb::core::Http2ProtocolOptions>) -> Outcome<Http2Options> {
     let field = |read: fn(&pb::core::Http2ProtocolOptions) -> Option<&pb::protobuf::UInt32Value>, default| {
         number(source.and_then(read)).unwrap_or(default)
     };
-    Http2Options {
+    let keepalive = source.and_then(|source| source.connection_keepalive.as_ref());
+    Ok(Http2Options {
         streams_max: field(|one| one.max_concurrent_streams.as_ref(), defaults::HTTP2_STREAMS_MAX),
         stream_window_bytes: field(
             |one| one.initial_stream_window_size.as_ref(),
@@ -157,7 +159,16 @@ fn http2(source: Option<&pb::core::Http2ProtocolOptions>) -> Http2Options {
             defaults::HTTP2_CONNECTION_WINDOW_BYTES,
         ),
         allow_connect: source.is_some_and(|source| source.allow_connect),
-    }
+        keepalive: http2_keepalive(keepalive).at("connection_keepalive")?,
+    })
+}
+
+/// Interval and time for the answer of HTTP/2 pings; without an interval none are sent.
+pub(super) fn http2_keepalive(source: Option<&pb::core::KeepaliveSettings>) -> Outcome<Option<(Duration, Duration)>> {
+    let Some(source) = source else { return Ok(None) };
+    let interval = duration(source.interval.as_ref()).at("interval")?;
+    let timeout = duration(source.timeout.as_ref()).at("timeout")?;
+    Ok(interval.zip(timeout))
 }
 
 fn server_header(source: &pb::hcm::HttpConnectionManager) -> Outcome<ServerHeader> {

@@ -1,11 +1,12 @@
-use weft_proxy_core::cluster::{TcpKeepalive, UpstreamHttp, UpstreamProtocol};
+use weft_proxy_core::cluster::{Cluster, TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol};
 use weft_xds::{pb, unpack};
 
 use super::context::Context;
 use super::defaults;
-use super::error::{At, Outcome, refuse, unsupported};
-use super::value::{duration, limit, number};
+use super::error::{At, Outcome, TranslateError, refuse, unsupported};
+use super::value::{limit, number};
 
+const TLS: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// How HTTP is spoken to a cluster.
@@ -46,14 +47,7 @@ pub(super) fn http(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> 
         connection_duration_max: limit(common.max_connection_duration.as_ref(), None).at("max_connection_duration")?,
         requests_per_connection_max: number(requests.as_ref()).filter(|max| *max > 0),
         streams_max: number(http2.as_ref().and_then(|http2| http2.max_concurrent_streams.as_ref())),
-        keepalive: match keepalive {
-            None => None,
-            Some(keepalive) => {
-                let interval = duration(keepalive.interval.as_ref()).at("connection_keepalive.interval")?;
-                let timeout = duration(keepalive.timeout.as_ref()).at("connection_keepalive.timeout")?;
-                interval.zip(timeout)
-            }
-        },
+        keepalive: super::http::http2_keepalive(keepalive).at("connection_keepalive")?,
     })
 }
 
@@ -105,9 +99,37 @@ pub(super) fn keepalive(source: &pb::cluster::Cluster) -> Option<TcpKeepalive> {
     })
 }
 
+/// What connections are wrapped in.
+pub(super) fn transport(source: &pb::cluster::Cluster) -> Outcome<Transport> {
+    use pb::core::transport_socket::ConfigType;
+    let config = source.transport_socket.as_ref().and_then(|one| one.config_type.as_ref());
+    match config {
+        Some(ConfigType::TypedConfig(any)) if any.type_url.ends_with(TLS) => {
+            let tls = unpack::<pb::tls::UpstreamTlsContext>(any)?;
+            Ok(Transport::Tls {
+                sni: Some(tls.sni).filter(|sni| !sni.is_empty()).map(Into::into),
+            })
+        }
+        _ => super::chain::plain(source.transport_socket.as_ref()).map(|()| Transport::Plain),
+    }
+}
+
+/// Whether connections to a cluster can be made as it asks. To go without its encryption would be wrong, so a proxy that
+/// cannot speak it refuses the cluster; what a cluster means can be asked all the same.
+///
+/// # Errors
+/// For transports that are not spoken.
+pub fn can_connect(cluster: &Cluster) -> Result<(), TranslateError> {
+    match cluster.transport {
+        Transport::Plain => Ok(()),
+        Transport::Tls { .. } => Err(unsupported("only plain text"))
+            .at("transport_socket")
+            .map_err(|fault| fault.into_error(&cluster.name)),
+    }
+}
+
 /// What would be sent without the encryption or the header that was asked for.
 pub(super) fn refuse_transport(source: &pb::cluster::Cluster) -> Outcome<()> {
-    super::chain::plain(source.transport_socket.as_ref()).at("transport_socket")?;
     for (index, one) in source.transport_socket_matches.iter().enumerate() {
         super::chain::plain(one.transport_socket.as_ref()).at_index("transport_socket_matches", index)?;
     }

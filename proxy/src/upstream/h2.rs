@@ -1,0 +1,121 @@
+//! in → out: a request and an endpoint that speaks HTTP/2 → the response head on a stream, or exactly one failure.
+//! owns: the form that a request has in HTTP/2, and sending again what the upstream says it has not looked at.
+//! may not touch: picking, what the failure looks like to the client.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri, Version};
+use hyper::body::Incoming;
+
+use super::cluster::Cluster;
+use super::endpoint::EndpointState;
+use super::h2_connection::Unanswered;
+use super::h2_pool::StreamLease;
+use crate::http::body::RequestBody;
+use crate::http::failure::UpstreamFailure;
+use crate::worker::Worker;
+
+/// Connections that may turn out to be ended before the request is on its way.
+const STALE_CONNECTIONS_MAX: u32 = 3;
+
+/// Sends a request on a stream. Cancel safe: dropping the future resets the stream.
+pub(super) async fn send(
+    worker: &Rc<Worker>,
+    cluster: &Cluster,
+    endpoint: &Arc<EndpointState>,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, StreamLease), UpstreamFailure> {
+    take_form(&mut request);
+    let mut refused_before = false;
+    for _ in 0..=STALE_CONNECTIONS_MAX {
+        let lease = worker.http2_pool.acquire(cluster, endpoint).await?;
+        let copy = copy_of(&request);
+        match lease.connection.send(request).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(Unanswered::Returned(returned)) => {
+                worker.http2_pool.retire(&lease);
+                request = *returned;
+            }
+            Err(Unanswered::Refused(failure)) => {
+                if failure == UpstreamFailure::GoAway {
+                    worker.http2_pool.retire(&lease);
+                }
+                match copy {
+                    Some(copy) if !refused_before => request = copy,
+                    _ => return Err(failure),
+                }
+                refused_before = true;
+            }
+            Err(Unanswered::Failed(failure)) => return Err(failure),
+        }
+    }
+    Err(UpstreamFailure::Stale)
+}
+
+/// A request without a body can be sent again as it is.
+fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let RequestBody::Empty = request.body() else { return None };
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// `Host` becomes `:authority`, and what upgrades a connection goes: there is none to upgrade (RFC 9113, sections 8.2.2
+/// and 8.3.1). A `Host` that is no authority stays what it is.
+fn take_form(request: &mut Request<RequestBody>) {
+    let headers = request.headers_mut();
+    headers.remove(CONNECTION);
+    headers.remove(UPGRADE);
+    let authority = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let Some(authority) = authority else {
+        // Without an authority the codec asks for a version that may lack it.
+        *request.version_mut() = Version::HTTP_11;
+        return;
+    };
+    let path = request.uri().path_and_query().cloned();
+    let uri = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(authority)
+        .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        .build();
+    if let Ok(uri) = uri {
+        *request.uri_mut() = uri;
+        request.headers_mut().remove(HOST);
+    } else {
+        *request.version_mut() = Version::HTTP_11;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_becomes_the_authority() {
+        for (host, path, uri, left) in [
+            ("a.test:8080", "/x?y=z", "http://a.test:8080/x?y=z", false),
+            ("a b", "/x", "/x", true),
+        ] {
+            let mut request = Request::builder()
+                .uri(path)
+                .version(Version::HTTP_2)
+                .header(HOST, host)
+                .header(CONNECTION, "upgrade")
+                .header(UPGRADE, "websocket")
+                .header("te", "trailers")
+                .body(RequestBody::Empty)
+                .unwrap();
+            take_form(&mut request);
+            assert_eq!(request.uri(), uri);
+            assert_eq!(request.headers().contains_key(HOST), left);
+            assert!(!request.headers().contains_key(CONNECTION) && !request.headers().contains_key(UPGRADE));
+            assert_eq!(request.headers()["te"], "trailers");
+        }
+    }
+}
