@@ -98,37 +98,30 @@ async fn connect_or_wait(
     }
 }
 
-/// Whether a connection to `offered` will do for a request whose turn fell on `picked`. Where the least loaded is wanted, a
-/// strictly less loaded one is as good a pick.
+/// Whether a connection to `offered` will do for a request whose turn fell on `picked`. Where the least loaded is wanted, one
+/// that has less to do is as good a pick, and so is one that has as much, unless that is nothing: at a limit of one
+/// connection the first endpoint would keep it.
 fn suits(cluster: &Cluster, offered: &Arc<EndpointState>, picked: &Arc<EndpointState>) -> bool {
     if offered.id == picked.id {
         return true;
     }
     let by_load = matches!(cluster.config.balance, Balance::LeastRequest { .. });
-    if !by_load || offered.is_removed() || offered.active() >= picked.active() {
+    let (active, other) = (offered.active(), picked.active());
+    if !by_load || offered.is_removed() || active > other || other == 0 {
         return false;
     }
     let live = cluster.state.endpoints();
-    let Some(place) = live
-        .states
-        .iter()
-        .take(LOOKED_UP_MAX)
-        .position(|one| Arc::ptr_eq(one, offered))
-    else {
-        return false;
+    let place_of = |endpoint| {
+        let mut states = live.states.iter().take(LOOKED_UP_MAX);
+        states.position(|one| Arc::ptr_eq(one, endpoint))
     };
-    let Some(other) = live
-        .states
-        .iter()
-        .take(LOOKED_UP_MAX)
-        .position(|one| Arc::ptr_eq(one, picked))
-    else {
+    let (Some(place), Some(turn)) = (place_of(offered), place_of(picked)) else {
         return false;
     };
     let endpoints = live.set.endpoints();
     endpoints[place].health == Health::Healthy
-        && endpoints[place].priority == endpoints[other].priority
-        && endpoints[place].weight == endpoints[other].weight
+        && endpoints[place].priority == endpoints[turn].priority
+        && endpoints[place].weight == endpoints[turn].weight
         && !live.is_ejected(place)
 }
 

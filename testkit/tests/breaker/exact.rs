@@ -8,7 +8,7 @@ use weft_testkit::{Behaviour, Counts, Mesh, Upstream, eventually, mesh::RULES};
 use crate::load::{Load, Statuses, all_to_it, breaker, figure, mesh, service_at};
 
 /// How long an upstream takes, so that not the machine is the limit but the limit.
-const ANSWER: Duration = Duration::from_millis(20);
+const ANSWER: Duration = Duration::from_millis(50);
 
 /// How long a load lasts once it has settled.
 const LOAD: Duration = Duration::from_millis(700);
