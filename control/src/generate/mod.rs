@@ -18,5 +18,5 @@ pub use eds::endpoints;
 pub use lds::listener;
 pub use memo::{Memo, Work};
 pub use rds::route_table;
-pub use references::{clusters, keep_last_good};
+pub use references::{clusters, clusters_of_listener, keep_last_good};
 pub use stage::{Generator, Planned, ResourceSet, resources};

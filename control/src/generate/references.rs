@@ -1,18 +1,42 @@
-//! What a route table refers to, and how its last good parts are kept while a reference does not resolve.
+//! What a route table or a listener refers to, and how its last good parts are kept while a reference does not resolve.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weft_xds::pb::listener::Listener;
+use weft_xds::pb::listener::filter::ConfigType;
 use weft_xds::pb::protobuf::value::Kind;
 use weft_xds::pb::route::route::Action;
 use weft_xds::pb::route::route_action::ClusterSpecifier;
 use weft_xds::pb::route::route_match::PathSpecifier;
 use weft_xds::pb::route::{Route, RouteAction, RouteConfiguration, VirtualHost};
+use weft_xds::pb::tcp_proxy::TcpProxy;
+use weft_xds::pb::tcp_proxy::tcp_proxy::ClusterSpecifier as Copied;
 use weft_xds::{Resource, unpack};
 
 /// The clusters that a route table names.
 pub fn clusters(table: &Resource) -> BTreeSet<String> {
     let table: RouteConfiguration = unpack(&table.body).unwrap_or_default();
     table.virtual_hosts.iter().flat_map(named).collect()
+}
+
+/// The clusters that a listener copies opaque bytes to. Those of requests are named by its route tables.
+pub fn clusters_of_listener(listener: &Resource) -> BTreeSet<String> {
+    let listener: Listener = unpack(&listener.body).unwrap_or_default();
+    let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
+    let filters = chains.flat_map(|chain| &chain.filters);
+    let copied = filters.filter_map(|filter| match &filter.config_type {
+        // What is another filter does not unpack as this one.
+        Some(ConfigType::TypedConfig(config)) => unpack::<TcpProxy>(config).ok()?.cluster_specifier,
+        _ => None,
+    });
+    let mut names = BTreeSet::new();
+    for specifier in copied {
+        match specifier {
+            Copied::Cluster(name) => _ = names.insert(name),
+            Copied::WeightedClusters(split) => names.extend(split.clusters.into_iter().map(|part| part.name)),
+        }
+    }
+    names
 }
 
 /// A table in which the routes of every object that names an unusable cluster have their last good value out of `old`,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use weft_xds::pb::discovery::{DeltaDiscoveryRequest, DiscoveryRequest};
 use weft_xds::{Batch, LimitExceeded, Received, Resource, Subscription, TypeUrl, delta, sotw};
 
-use super::held_back::{Allowed, Subscriptions, allowed, removable};
+use super::held_back::{self, Allowed, NAMING, Subscriptions, allowed, removable};
 use super::push::{Phase, Push, of_kind};
 use crate::generate::ResourceSet;
 
@@ -259,7 +259,9 @@ impl Client {
         let set = of_kind(target, kind);
         let mut resources: BTreeMap<Arc<str>, Resource> = sub
             .asked(set)
-            .map(|resource| (resource.name.clone(), resource.clone()))
+            // Left out of the whole it would be removed, so what is withheld goes out as it is.
+            .map(|resource| held_back::current(&self.subs, target, kind, resource).unwrap_or_else(|| resource.clone()))
+            .map(|resource| (resource.name.clone(), resource))
             .collect();
         let removable = match phase {
             Phase::Add(_) => Vec::new(),
@@ -296,30 +298,35 @@ impl Client {
         self.expected.extend(names.cloned());
     }
 
-    /// What of a type goes out now. Route tables are held back where their clusters are missing.
+    /// What of a type goes out now. Route tables and listeners are held back where their clusters are missing.
     fn wanted(&mut self, kind: TypeUrl, target: &Arc<ResourceSet>) -> Vec<Resource> {
         let Some(sub) = self.subs.get(&kind) else {
             return Vec::new();
         };
-        if kind != TypeUrl::Route {
-            return sub.wanted(of_kind(target, kind));
+        let set = of_kind(target, kind);
+        if !NAMING.contains(&kind) {
+            return sub.wanted(set);
         }
-        let mut held_back = BTreeMap::new();
+        // Names of one kind are none of the other.
+        let mut held_back = std::mem::take(&mut self.held_back);
+        let others = NAMING.into_iter().filter(|other| *other != kind);
+        let others: Vec<_> = others.map(|other| of_kind(target, other)).collect();
+        held_back.retain(|name, _| others.iter().any(|set| set.contains_key(&**name)));
         let mut wanted = Vec::new();
-        for table in sub.asked(&target.routes) {
-            let table = match allowed(&self.subs, target, table) {
-                Allowed::Table(table) => table,
-                Allowed::Partly(table, missing) => {
-                    held_back.insert(table.name.clone(), missing);
-                    table
+        for resource in sub.asked(set) {
+            let resource = match allowed(&self.subs, target, kind, resource) {
+                Allowed::Whole(resource) => resource,
+                Allowed::Partly(resource, missing) => {
+                    held_back.insert(resource.name.clone(), missing);
+                    resource
                 }
                 Allowed::Withheld(missing) => {
-                    held_back.insert(table.name.clone(), missing);
+                    held_back.insert(resource.name.clone(), missing);
                     continue;
                 }
             };
-            if sub.owed().contains(&table.name) || sub.ledger().needs(&table) {
-                wanted.push(table);
+            if sub.owed().contains(&resource.name) || sub.ledger().needs(&resource) {
+                wanted.push(resource);
             }
         }
         self.held_back = held_back;
@@ -345,7 +352,7 @@ impl Client {
             for name in sub.owed() {
                 let last_good = sub.ledger().live(name).and_then(|live| live.resource.clone());
                 let found = of_kind(&target, kind).get(&**name);
-                match found.map(|found| self.as_allowed(kind, &target, found)) {
+                match found.map(|found| held_back::current(&self.subs, &target, kind, found)) {
                     Some(Some(resource)) => upserts.push(resource),
                     // Kept back with nothing known to repeat: an answer is owed all the same.
                     Some(None) => upserts.extend(found.cloned()),
@@ -360,16 +367,6 @@ impl Client {
                 Protocol::Delta => self.send(kind, upserts, removals, out),
                 Protocol::Sotw => self.answer_some(kind, upserts, out),
             }
-        }
-    }
-
-    fn as_allowed(&self, kind: TypeUrl, target: &ResourceSet, found: &Resource) -> Option<Resource> {
-        if kind != TypeUrl::Route {
-            return Some(found.clone());
-        }
-        match allowed(&self.subs, target, found) {
-            Allowed::Table(table) | Allowed::Partly(table, _) => Some(table),
-            Allowed::Withheld(_) => None,
         }
     }
 

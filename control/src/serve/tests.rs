@@ -286,6 +286,46 @@ fn a_reference_that_does_not_resolve_keeps_the_last_good_value_where_there_is_on
     assert_eq!(never_had_one.routes()["x"], "nowhere");
 }
 
+/// The same set, with a listener that copies bytes to a cluster.
+fn copying(set: &Arc<ResourceSet>, cluster: &str) -> Arc<ResourceSet> {
+    use weft_xds::pb::listener::{Filter, FilterChain, filter::ConfigType};
+    use weft_xds::pb::tcp_proxy::{TcpProxy, tcp_proxy::ClusterSpecifier};
+    let proxy = TcpProxy {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.into())),
+        ..Default::default()
+    };
+    let filter = Filter {
+        config_type: Some(ConfigType::TypedConfig(weft_xds::pack(&proxy))),
+        ..Default::default()
+    };
+    let message = Listener {
+        name: "l".into(),
+        filter_chains: vec![FilterChain {
+            filters: vec![filter],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut set = ResourceSet::clone(set);
+    set.listeners.insert("l".into(), Resource::encode("l", &message));
+    Arc::new(set)
+}
+
+#[test]
+fn a_listener_to_a_cluster_that_is_not_there_stays_as_it_was_and_pins_what_it_names() {
+    let base = set(&["a", "b"], &[("x", "a")], "1");
+    let mut peer = Peer::synced(&copying(&base, "b"));
+    let without_b = set(&["a"], &[("x", "a")], "1");
+    assert_eq!(peer.update(&copying(&without_b, "nowhere")), "", "b is still in use");
+    assert_eq!(peer.client.held_back()["l"].iter().collect::<Vec<_>>(), ["nowhere"]);
+    assert_eq!(peer.update(&copying(&without_b, "a")), "LDS +l");
+    assert_eq!(peer.client.held_back().len(), 0);
+    assert_eq!(peer.ack_all(), ["EDS + -b", "CDS + -b", ""]);
+
+    let mut never_had_one = Peer::new(&copying(&without_b, "nowhere"));
+    assert_eq!(never_had_one.subscribe(Lds, &[]), "LDS +l");
+}
+
 #[test]
 fn removals_come_last_and_never_while_a_route_in_use_names_them() {
     let mut peer = Peer::synced(&set(&["a", "b"], &[("x", "b")], "1"));
