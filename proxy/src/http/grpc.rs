@@ -179,7 +179,15 @@ mod tests {
 
     #[test]
     fn a_local_reply_is_one_that_a_grpc_client_reads() {
-        for (status, grpc) in [(400, 13), (401, 16), (403, 7), (404, 12), (429, 14), (503, 14), (418, 2)] {
+        for (status, grpc) in [
+            (400, 13),
+            (401, 16),
+            (403, 7),
+            (404, 12),
+            (429, 14),
+            (503, 14),
+            (418, 2),
+        ] {
             let mut response = Response::new(ReplyBody::whole(Bytes::from_static("100% é".as_bytes())));
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(7));

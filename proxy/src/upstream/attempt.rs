@@ -93,8 +93,10 @@ async fn send_on_stream(
             hold: Hold::Http2(stream),
         }),
         Err(failure) => {
-            endpoint.counters.failures.increment();
-            Err(Failure::Upstream(failure))
+            if let Failure::Upstream(_) = failure {
+                endpoint.counters.failures.increment();
+            }
+            Err(failure)
         }
     }
 }

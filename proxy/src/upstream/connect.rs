@@ -3,6 +3,7 @@
 //! may not touch: requests.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +17,15 @@ use super::admit::{ConnectionPermit, PermittedStream};
 use super::cluster::Cluster;
 use super::endpoint::EndpointState;
 use super::h2_connection::Http2Connection;
+use super::h2_pool::Enlisted;
 use super::pool::UpstreamConnection;
 use crate::http::failure::UpstreamFailure;
 
 /// The largest response head, as Envoy has it (60 KiB), and with it hyper's buffer for reading from an upstream.
 const RESPONSE_HEAD_BYTES_MAX: usize = 60 * 1024;
 
-/// Opens an HTTP/1 connection, which keeps the permit for as long as its socket is open. Its driver runs as a task of this worker until either side closes.
+/// Opens an HTTP/1 connection, which keeps the permit for as long as its socket is open. Its driver runs as a task of
+/// this worker until either side closes.
 ///
 /// Cancel safe: dropping the future closes the socket.
 pub(crate) async fn connect(
@@ -55,10 +58,12 @@ pub(crate) async fn connect(
 pub(super) async fn connect_http2(
     cluster: &Cluster,
     endpoint: &Arc<EndpointState>,
+    permit: ConnectionPermit,
+    enlisted: Rc<Enlisted>,
 ) -> Result<Http2Connection, UpstreamFailure> {
     let deadline = Instant::now() + cluster.config.connect_timeout;
-    let stream = dial(cluster, endpoint).await?;
-    let opening = Http2Connection::open(stream, cluster.config.http.clone(), endpoint.clone());
+    let stream = PermittedStream::new(dial(cluster, endpoint).await?, permit);
+    let opening = Http2Connection::open(stream, enlisted, cluster.config.http.clone(), endpoint.clone());
     tokio::time::timeout_at(deadline, opening)
         .await
         .unwrap_or(Err(UpstreamFailure::ConnectTimeout))

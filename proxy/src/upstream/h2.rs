@@ -15,7 +15,7 @@ use super::endpoint::EndpointState;
 use super::h2_connection::Unanswered;
 use super::h2_pool::StreamLease;
 use crate::http::body::RequestBody;
-use crate::http::failure::UpstreamFailure;
+use crate::http::failure::{Failure, UpstreamFailure};
 use crate::worker::Worker;
 
 /// Connections that may turn out to be ended before the request is on its way.
@@ -27,11 +27,11 @@ pub(super) async fn send(
     cluster: &Cluster,
     endpoint: &Arc<EndpointState>,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, StreamLease), UpstreamFailure> {
+) -> Result<(Response<Incoming>, StreamLease), Failure> {
     take_form(&mut request);
     let mut refused_before = false;
     for _ in 0..=STALE_CONNECTIONS_MAX {
-        let lease = worker.http2_pool.acquire(cluster, endpoint).await?;
+        let lease = worker.http2_pool.acquire(worker, cluster, endpoint).await?;
         let copy = copy_of(&request);
         match lease.connection.send(request).await {
             Ok(response) => return Ok((response, lease)),
@@ -45,19 +45,21 @@ pub(super) async fn send(
                 }
                 match copy {
                     Some(copy) if !refused_before => request = copy,
-                    _ => return Err(failure),
+                    _ => return Err(Failure::Upstream(failure)),
                 }
                 refused_before = true;
             }
-            Err(Unanswered::Failed(failure)) => return Err(failure),
+            Err(Unanswered::Failed(failure)) => return Err(Failure::Upstream(failure)),
         }
     }
-    Err(UpstreamFailure::Stale)
+    Err(Failure::Upstream(UpstreamFailure::Stale))
 }
 
 /// A request without a body can be sent again as it is.
 fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let RequestBody::Empty = request.body() else { return None };
+    let RequestBody::Empty = request.body() else {
+        return None;
+    };
     let mut copy = Request::new(RequestBody::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
@@ -72,7 +74,9 @@ fn take_form(request: &mut Request<RequestBody>) {
     let headers = request.headers_mut();
     headers.remove(CONNECTION);
     headers.remove(UPGRADE);
-    let authority = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let authority = headers
+        .get(HOST)
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let Some(authority) = authority else {
         // Without an authority the codec asks for a version that may lack it.
         *request.version_mut() = Version::HTTP_11;

@@ -5,24 +5,25 @@
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{fmt, io};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use weft_proxy_core::cluster::UpstreamHttp;
 
+use super::admit::PermittedStream;
 use super::endpoint::EndpointState;
+use super::h2_pool::Enlisted;
 use crate::http::body::RequestBody;
 use crate::http::failure::UpstreamFailure;
 use crate::worker::LocalExecutor;
@@ -61,13 +62,15 @@ pub(crate) struct Http2Connection {
     requests: Cell<u32>,
     opened: Instant,
     idle_since: Cell<Instant>,
+    _enlisted: Rc<Enlisted>,
 }
 
 impl Http2Connection {
     /// Speaks HTTP/2 on a socket, by prior knowledge. Returns when the peer has said how many streams it takes: before
     /// that a request could be one too many.
     pub(super) async fn open(
-        stream: TcpStream,
+        stream: PermittedStream,
+        enlisted: Rc<Enlisted>,
         options: UpstreamHttp,
         endpoint: Arc<EndpointState>,
     ) -> Result<Self, UpstreamFailure> {
@@ -91,6 +94,7 @@ impl Http2Connection {
             requests: Cell::new(0),
             opened: Instant::now(),
             idle_since: Cell::new(Instant::now()),
+            _enlisted: enlisted,
         };
         while connection.streams_max() == 0 {
             if connection.is_closed() {
@@ -131,6 +135,11 @@ impl Http2Connection {
         self.is_idle() && idle_max.is_some_and(|max| now.saturating_duration_since(self.idle_since.get()) >= max)
     }
 
+    /// Whether it has been open for so long.
+    pub(super) fn has_served(&self, time: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.opened) >= time
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.streams.get() == 0
     }
@@ -161,16 +170,6 @@ impl Http2Connection {
                 None => unanswered(error.error()),
             }),
         }
-    }
-}
-
-impl fmt::Debug for Http2Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http2Connection")
-            .field("endpoint", &self.endpoint.address)
-            .field("streams", &self.streams)
-            .field("requests", &self.requests)
-            .finish_non_exhaustive()
     }
 }
 
@@ -225,7 +224,7 @@ fn unanswered(error: &hyper::Error) -> Unanswered {
 
 /// A socket that tells when something has come: that is when the peer's SETTINGS may have.
 struct Heard {
-    inner: TcpStream,
+    inner: PermittedStream,
     heard: Rc<Notify>,
 }
 

@@ -52,12 +52,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, seed: u64, asks: Asks) -> Rc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, seed: u64, asks: Asks, http2_asks: Asks) -> Rc<Self> {
         Rc::new(Self {
             snapshot: RefCell::new(Cache::new(shared.snapshot.clone())),
             shared,
             pool: Pool::new(asks),
-            http2_pool: Rc::default(),
+            http2_pool: Http2Pool::new(http2_asks),
             connections: Rc::default(),
             shard: RefCell::default(),
             copy_buffer: RefCell::default(),

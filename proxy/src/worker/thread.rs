@@ -56,7 +56,9 @@ pub(crate) fn spawn(index: usize, shared: Arc<Shared>, seed: u64) -> io::Result<
             let tasks = LocalSet::new();
             tasks.block_on(&runtime, async move {
                 let (asks, asked) = unbounded_channel();
-                run(Worker::new(shared, seed, asks), inbox, asked).await;
+                let (http2_asks, http2_asked) = unbounded_channel();
+                let worker = Worker::new(shared, seed, asks, http2_asks);
+                run(worker, inbox, asked, http2_asked).await;
             });
             // Dropping the set here ends what did not finish in the time to drain.
         })?;
@@ -70,6 +72,7 @@ async fn run(
     worker: Rc<Worker>,
     mut inbox: UnboundedReceiver<Command>,
     mut asked: UnboundedReceiver<Arc<Admission>>,
+    mut http2_asked: UnboundedReceiver<Arc<Admission>>,
 ) {
     let mut acceptors: HashMap<Arc<str>, oneshot::Sender<()>> = HashMap::new();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
@@ -83,6 +86,7 @@ async fn run(
             },
             // The worker keeps a sender, so there is always another.
             Some(admission) = asked.recv() => worker.pool.surrender(&admission),
+            Some(admission) = http2_asked.recv() => worker.http2_pool.surrender(&admission),
             due = sweep.tick() => worker.sweep(Instant::now().saturating_duration_since(due)),
         }
         if worker.is_draining() && worker.has_gone_quiet() {
