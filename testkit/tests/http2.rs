@@ -108,6 +108,41 @@ async fn a_client_that_speaks_http_1_reaches_an_upstream_that_speaks_http_2() {
 }
 
 #[tokio::test]
+async fn a_port_of_no_declared_protocol_is_spoken_to_as_the_client_speaks() {
+    let two = Http2Upstream::start(None, |_| Http2Behaviour::ok("two"));
+    let mesh_of_two = mesh(two.address(), "auto", "", 1).await;
+    let reply = client(&mesh_of_two).await.get("/").await.expect("a reply");
+    assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, &b"two"[..]));
+    let one = Upstream::named("one");
+    let mesh_of_one = mesh(one.address(), "auto", "", 1).await;
+    let reply = mesh_of_one.get("/", &[]).await;
+    assert_eq!((reply.status, reply.text()), (200, "one".to_owned()));
+    // It does not speak HTTP/2, and says so in HTTP/1.
+    let reply = client(&mesh_of_one).await.get("/").await.expect("a reply");
+    assert_eq!(reply.status, 502);
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_no_ping_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    // Says hello, then nothing more; its sockets stay open.
+    let silent = tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.expect("a client");
+            held.push(h2::server::handshake(stream).await);
+        }
+    });
+    let policy = "{connectionPool: {http: {http2KeepAlive: {interval: 0.05s, timeout: 0.05s}}}}";
+    let mesh = mesh(address, "http2", policy, 1).await;
+    let reply = mesh.get("/", &[]).await;
+    assert_eq!(reply.status, 503);
+    counted(&mesh, &["response_code=\"503\"", "response_flags=\"UC\""]).await;
+    silent.abort();
+}
+
+#[tokio::test]
 async fn streams_share_one_connection_of_a_worker() {
     let upstream = Http2Upstream::start(None, |_| Http2Behaviour::ok("two"));
     let mesh = mesh(upstream.address(), "http2", "", 1).await;
@@ -144,7 +179,7 @@ async fn a_request_that_was_refused_unseen_is_sent_again_and_one_that_was_reset_
         _ => Http2Behaviour::ok("two"),
     });
     let mesh = mesh(upstream.address(), "http2", "", 1).await;
-    if upstream.counts().requests % 2 == 0 {
+    if upstream.counts().requests.is_multiple_of(2) {
         mesh.get("/", &[]).await;
     }
     assert_eq!(mesh.get("/refused-once", &[]).await.status, 200);
