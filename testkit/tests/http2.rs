@@ -278,6 +278,16 @@ async fn a_call_that_fails_here_gets_a_reply_that_grpc_can_read() {
 }
 
 #[tokio::test]
+async fn the_answer_to_head_has_a_length_and_no_body() {
+    let mesh = mesh(weft_testkit::mesh::free_address(), "http2", "", 1).await;
+    let head = Request::head("http://shop.test/").body(()).expect("a legal head");
+    // The client checks that nothing follows.
+    let reply = client(&mesh).await.send(head, b"", None).await.expect("a reply");
+    assert_eq!((reply.status.as_u16(), reply.body.len()), (503, 0));
+    assert!(reply.fields.contains_key("content-length"));
+}
+
+#[tokio::test]
 async fn a_calls_own_time_limit_ends_it() {
     let upstream = Http2Upstream::start(None, |_| Http2Behaviour::Answer {
         delay: Duration::from_secs(60),

@@ -8,12 +8,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use weft_proxy_core::chain::HttpConnectionManager;
 
+use super::body::ReplyBody;
 use super::conn::ConnContext;
 use super::conn_state::Order;
 use super::forward;
@@ -44,7 +47,7 @@ pub(super) async fn serve(context: Rc<ConnContext>, stream: Rewind<TcpStream>) {
         let context = context.clone();
         service_fn(move |request| {
             let context = context.clone();
-            async move { Ok::<_, Infallible>(forward::forward(context, request).await) }
+            async move { Ok::<_, Infallible>(answer(context, request).await) }
         })
     };
     let connection = builder(&context.manager).serve_connection(TokioIo::new(watched), service);
@@ -71,6 +74,16 @@ pub(super) async fn serve(context: Rc<ConnContext>, stream: Rewind<TcpStream>) {
         // Its requests have been counted when their exchanges were dropped.
         tracing::debug!(peer = %context.peer, %error, "an HTTP/2 connection broke");
     }
+}
+
+/// One stream. hyper's HTTP/1 writes no body after HEAD; in HTTP/2 that is left to us (RFC 9113, section 8.1.1).
+async fn answer(context: Rc<ConnContext>, request: Request<Incoming>) -> Response<ReplyBody> {
+    let is_head = request.method() == Method::HEAD;
+    let mut reply = forward::forward(context, request).await;
+    if let (true, ReplyBody::Whole(body)) = (is_head, reply.body_mut()) {
+        *body = None;
+    }
+    reply
 }
 
 fn builder(manager: &HttpConnectionManager) -> Builder<LocalExecutor> {
