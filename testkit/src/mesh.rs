@@ -12,6 +12,9 @@ use crate::{
     proxy::{Proxy, ProxySettings},
 };
 
+/// Below the ports that Linux gives to sockets that ask for none.
+const GATEWAY_PORTS: std::ops::Range<u16> = 10_000..32_000;
+
 /// The file that a test changes.
 pub const RULES: &str = "rules.yaml";
 
@@ -84,8 +87,10 @@ impl Mesh {
     }
 }
 
-/// An address on loopback that nobody uses now. A Gateway names its port, so it cannot be left to the system.
+/// An address on loopback that nobody uses now. A Gateway names its port, so it cannot be left to the system; and what the
+/// system gives away may be given to a client's socket before the gateway binds it, so it is none of those.
 pub fn free_address() -> SocketAddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    socket.local_addr().expect("a bound socket has an address")
+    std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(GATEWAY_PORTS))))
+        .find(|address| std::net::TcpListener::bind(address).is_ok())
+        .expect("loopback has a free port")
 }

@@ -3,6 +3,9 @@
 //! may not touch: sockets.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::message::{Body, Head};
 
@@ -57,7 +60,22 @@ pub struct Counts {
 #[derive(Debug, Default)]
 struct Book {
     counts: Counts,
+    /// Connections ever, whatever was forgotten: a number is never given twice.
+    connections: usize,
+    /// Connections times the time that they were open, up to the last change.
+    open_time: Duration,
+    changed: Option<Instant>,
     seen: Vec<Seen>,
+}
+
+impl Book {
+    /// Called before the number of open connections changes, and before it is read as time.
+    fn add_open_time(&mut self) {
+        let now = Instant::now();
+        let open = u32::try_from(self.counts.open).expect("few connections");
+        let unchanged = self.changed.replace(now).map_or(Duration::ZERO, |then| now - then);
+        self.open_time += unchanged * open;
+    }
 }
 
 /// The record of one upstream; clones share it.
@@ -96,16 +114,29 @@ impl Ledger {
         };
     }
 
+    /// The sum of the times for which connections have been open so far. Between two readings it grows by the mean number of
+    /// open connections times the time between them.
+    pub fn open_time(&self) -> Duration {
+        let mut book = self.book();
+        book.add_open_time();
+        book.open_time
+    }
+
     pub(super) fn accepted(&self) -> usize {
-        let counts = &mut self.book().counts;
+        let mut book = self.book();
+        book.add_open_time();
+        let counts = &mut book.counts;
         counts.accepts += 1;
         counts.open += 1;
         counts.open_max = counts.open_max.max(counts.open);
-        counts.accepts - 1
+        book.connections += 1;
+        book.connections - 1
     }
 
     pub(super) fn closed(&self) {
-        self.book().counts.open -= 1;
+        let mut book = self.book();
+        book.add_open_time();
+        book.counts.open -= 1;
     }
 
     /// Takes down a request; the result is its place, where its body is to be noted.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use weft_testkit::{Behaviour, Counts, Mesh, Upstream, eventually, mesh::RULES};
 
-use crate::load::{Load, Statuses, all_to_it, breaker, figure, mesh, service_at};
+use crate::load::{Load, Statuses, TURN, all_to_it, breaker, figure, mesh, service_at};
 
 /// How long an upstream takes, so that not the machine is the limit but the limit.
 const ANSWER: Duration = Duration::from_millis(50);
@@ -22,18 +22,14 @@ fn upstream(ports: usize) -> Upstream {
 
 /// The mean of open connections while a load lasts.
 async fn mean_open(upstream: &Upstream) -> f64 {
-    let (mut sum, mut samples) = (0, 0);
-    let end = Instant::now() + LOAD;
-    let mut tick = tokio::time::interval(Duration::from_millis(1));
-    while Instant::now() < end {
-        tick.tick().await;
-        sum += upstream.ledger().counts().open;
-        samples += 1;
-    }
-    sum as f64 / f64::from(samples)
+    let (before, start) = (upstream.ledger().open_time(), Instant::now());
+    tokio::time::sleep(LOAD).await;
+    let open_time = upstream.ledger().open_time() - before;
+    open_time.as_secs_f64() / start.elapsed().as_secs_f64()
 }
 
 async fn check(limit: usize, workers: usize, endpoints: usize, callers: usize) {
+    let _turn = TURN.lock().await;
     let case = format!("{limit} connections, {workers} workers, {endpoints} endpoints, {callers} callers");
     let upstream = upstream(endpoints);
     let mesh = mesh(&upstream, &format!("{{tcp: {{maxConnections: {limit}}}}}"), workers).await;
@@ -77,6 +73,7 @@ async fn a_hundred_connections_are_a_hundred_connections() {
 
 #[tokio::test]
 async fn every_endpoint_is_reached_through_one_connection() {
+    let _turn = TURN.lock().await;
     let upstream = upstream(3);
     let mesh = mesh(&upstream, "{tcp: {maxConnections: 1}}", 2).await;
     let load = Load::start(mesh.address(), 6);
@@ -104,6 +101,7 @@ async fn in_force(mesh: &Mesh, upstream: &Upstream, limit: usize) {
 
 #[tokio::test]
 async fn a_limit_that_is_raised_and_lowered_under_load_is_kept_each_time() {
+    let _turn = TURN.lock().await;
     let upstream = upstream(2);
     let pool = |limit: usize| format!("{{tcp: {{maxConnections: {limit}}}}}");
     let mesh = mesh(&upstream, &pool(4), 4).await;
@@ -126,6 +124,7 @@ async fn a_limit_that_is_raised_and_lowered_under_load_is_kept_each_time() {
 
 #[tokio::test]
 async fn a_lowered_limit_closes_surplus_idle_connections() {
+    let _turn = TURN.lock().await;
     let upstream = upstream(1);
     let mesh = mesh(&upstream, "{tcp: {maxConnections: 20}}", 4).await;
     let statuses: Statuses = {
@@ -145,6 +144,7 @@ async fn a_lowered_limit_closes_surplus_idle_connections() {
 
 #[tokio::test]
 async fn endpoints_that_come_and_go_under_load_take_no_connection_with_them() {
+    let _turn = TURN.lock().await;
     let upstream = upstream(3);
     let limit = 6;
     let mesh = mesh(&upstream, "{tcp: {maxConnections: 6}}", 4).await;

@@ -9,11 +9,14 @@ use std::{
     },
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::Mutex, task::JoinSet};
 use weft_testkit::{
     Client, Mesh, Upstream,
     objects::{NAMESPACE, file, rules, service},
 };
+
+/// Held by tests that measure, so that none of them measures the load of another.
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The service that is called.
 pub(crate) const HOST: &str = "web";
