@@ -32,14 +32,18 @@ pub(super) struct Relay {
     /// From the client to the upstream.
     request: Pump,
     response: Pump,
+    /// What is read at once, at the most.
+    piece_bytes: usize,
 }
 
 impl Relay {
-    /// Both sides stay open until each direction has ended.
-    pub(super) fn new(downstream: TcpStream, upstream: TcpStream) -> Self {
+    /// Both sides stay open until each direction has ended. `buffer_bytes_max` is the limit that the listener sets on what
+    /// waits in one direction.
+    pub(super) fn new(downstream: TcpStream, upstream: TcpStream, buffer_bytes_max: u32) -> Self {
         Self {
             downstream,
             upstream,
+            piece_bytes: COPY_BUFFER_BYTES.min(buffer_bytes_max as usize).max(1),
             request: Pump::default(),
             response: Pump::default(),
         }
@@ -55,8 +59,10 @@ impl Relay {
         self.request.read + self.request.written + self.response.read + self.response.written
     }
 
-    /// Moves what can be moved now. Ready when both directions have ended, or one side is broken.
+    /// Moves what can be moved now, through a buffer of [`COPY_BUFFER_BYTES`]. Ready when both directions have ended, or one side is broken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<(), Broken>> {
+        let piece = self.piece_bytes.min(buffer.len());
+        let buffer = &mut buffer[..piece];
         let request = self.request.poll(cx, &self.downstream, &self.upstream, buffer);
         let response = self.response.poll(cx, &self.upstream, &self.downstream, buffer);
         match (request, response) {

@@ -53,7 +53,7 @@ pub(crate) async fn serve(
     };
     // The relay is closed before what it counts for is given back.
     let held = upstream.held;
-    let mut relay = Relay::new(downstream, upstream.stream);
+    let mut relay = Relay::new(downstream, upstream.stream, listener.buffer_bytes_max);
     let end = {
         let mut clock = Clock::new(times, Instant::now());
         // Due at once, and set again by the first look at the clock.
