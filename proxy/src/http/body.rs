@@ -221,6 +221,8 @@ impl Relay {
 
     fn complete(&mut self) {
         if let Some(hold) = self.hold.take() {
+            // First: who gets the connection, on whatever worker, begins a request, and finds the place of this one free.
+            self.exchange.clear_active();
             // An upstream that answers before the request is complete keeps its connection busy with the rest of it.
             if self.exchange.is_upload_complete() {
                 hold.complete();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weft_testkit::{Behaviour, Client, Upstream, client::request, eventually};
 
-use crate::load::{all_to_it, breaker, figure, mesh, metric};
+use crate::load::{Load, all_to_it, breaker, figure, mesh, metric};
 
 #[tokio::test]
 async fn one_connection_serves_fifty_new_clients_of_four_workers() {
@@ -121,4 +121,19 @@ async fn a_subset_has_the_policy_that_it_names_and_no_other() {
         limits.into_iter().all(has).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_gets_the_connection_finds_the_place_of_the_request_before_it_free() {
+    let upstream = Upstream::named("fine");
+    let pool = "{tcp: {maxConnections: 1}, http: {http2MaxRequests: 1}}";
+    let mesh = mesh(&upstream, pool, 4).await;
+    let load = Load::start(mesh.address(), 16);
+    eventually("many were served", async || {
+        (upstream.ledger().counts().requests > 500).then_some(())
+    })
+    .await;
+    let statuses = load.stop().await;
+    assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200], "{statuses:?}");
+    assert_eq!(upstream.ledger().counts().active_max, 1);
 }
