@@ -3,7 +3,10 @@
 //! Not part of the default run, since it needs Envoy. It fails without, it never skips.
 
 mod alike;
+mod breakers;
 mod envoy;
+mod opaque;
+mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -165,11 +168,11 @@ fn counts(order: &[String]) -> BTreeMap<&str, f64> {
     counts
 }
 
-fn assert_shares(who: &str, order: &[String], off: impl Fn(f64, f64) -> f64) {
-    let total: u32 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
+fn assert_shares(who: &str, weights: &[(&str, u32)], order: &[String], off: impl Fn(f64, f64) -> f64) {
+    let total: u32 = weights.iter().map(|(_, weight)| weight).sum();
     let (counts, requests) = (counts(order), order.len() as f64);
-    for (name, weight) in WEIGHTS {
-        let share = f64::from(weight) / f64::from(total);
+    for (name, weight) in weights {
+        let share = f64::from(*weight) / f64::from(total);
         let found = counts.get(name).copied().unwrap_or_default();
         let allowed = off(requests, share);
         assert!(
@@ -193,7 +196,7 @@ async fn envoy_beside_us(dialect: Dialect) {
         let envoy = Envoy::start(canary.control.xds(), &identity, dialect).await;
         assert_accepted(&envoy, &generated(&files, &canary.node, &metadata)).await;
         let drawn = order(address, &[], REQUESTS).await;
-        assert_shares("Envoy", &drawn, |n, p| SIGMAS * (n * p * (1.0 - p)).sqrt());
+        assert_shares("Envoy", &WEIGHTS, &drawn, |n, p| SIGMAS * (n * p * (1.0 - p)).sqrt());
         assert!(
             order(address, &[("end-user", "jason")], 50)
                 .await
@@ -210,7 +213,7 @@ async fn envoy_beside_us(dialect: Dialect) {
     ready(&proxy).await;
     let ours = order(address, &[], REQUESTS).await;
     for window in ours.windows(WINDOW) {
-        assert_shares("weft", window, |_, _| 1.0);
+        assert_shares("weft", &WEIGHTS, window, |_, _| 1.0);
     }
     assert!(
         order(address, &[("end-user", "jason")], 50)
