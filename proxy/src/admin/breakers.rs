@@ -217,7 +217,8 @@ fn by_name(cluster: &Cluster) -> [(&'static str, &Limit); 4] {
     ]
 }
 
-fn is_used(cluster: &Cluster) -> bool {
+/// Whether anything ever went to it.
+pub(super) fn is_used(cluster: &Cluster) -> bool {
     let endpoints = cluster.state.endpoints();
     overflows(cluster) > 0 || endpoints.states.iter().any(|state| state.counters.connects.get() > 0)
 }

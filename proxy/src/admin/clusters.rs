@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 use weft_proxy_core::cluster::Health;
 
-use super::breakers;
+use super::{breakers, outliers};
 use crate::app::Main;
 use crate::upstream::cluster::Cluster;
 
@@ -31,7 +31,7 @@ pub(crate) fn text(main: &Main) -> String {
         for (figure, value) in breakers::figures(cluster) {
             let _ = writeln!(out, "{name}::{figure}::{value}");
         }
-        each(cluster, |endpoint| {
+        each(main, cluster, |endpoint| {
             for (figure, value) in &endpoint.figures {
                 let _ = writeln!(out, "{name}::{}::{figure}::{value}", endpoint.address);
             }
@@ -48,7 +48,7 @@ pub(crate) fn json(main: &Main) -> Value {
         .live()
         .map(|cluster| {
             let mut endpoints = Vec::new();
-            each(cluster, |endpoint| {
+            each(main, cluster, |endpoint| {
                 let figures: serde_json::Map<String, Value> = endpoint
                     .figures
                     .iter()
@@ -71,7 +71,7 @@ struct Figures {
     figures: Vec<(&'static str, String)>,
 }
 
-fn each(cluster: &Cluster, mut see: impl FnMut(Figures)) {
+fn each(main: &Main, cluster: &Cluster, mut see: impl FnMut(Figures)) {
     let live = cluster.state.endpoints();
     for (endpoint, state) in live.set.endpoints().iter().zip(&live.states) {
         let health = match endpoint.health {
@@ -79,21 +79,28 @@ fn each(cluster: &Cluster, mut see: impl FnMut(Figures)) {
             Health::Unhealthy => "/failed_eds_health",
             Health::Draining => "/eds_status_draining",
         };
+        let health = match (state.is_ejected(), endpoint.health) {
+            (false, _) => health.to_owned(),
+            (true, Health::Healthy) => "/failed_outlier_check".to_owned(),
+            (true, Health::Unhealthy | Health::Draining) => ["/failed_outlier_check", health].concat(),
+        };
+        let mut figures = vec![
+            ("cx_total", state.counters.connects.get().to_string()),
+            ("cx_connect_fail", state.counters.connect_failures.get().to_string()),
+            ("rq_active", state.active().to_string()),
+            ("rq_total", state.counters.requests.get().to_string()),
+            ("rq_error", state.counters.failures.get().to_string()),
+            ("health_flags", health),
+            ("weight", endpoint.weight.to_string()),
+            ("priority", endpoint.priority.to_string()),
+            ("region", endpoint.locality.region.to_string()),
+            ("zone", endpoint.locality.zone.to_string()),
+            ("sub_zone", endpoint.locality.sub_zone.to_string()),
+        ];
+        figures.extend(outliers::figures(&main.shared, cluster, state));
         see(Figures {
             address: state.address.to_string(),
-            figures: vec![
-                ("cx_total", state.counters.connects.get().to_string()),
-                ("cx_connect_fail", state.counters.connect_failures.get().to_string()),
-                ("rq_active", state.active().to_string()),
-                ("rq_total", state.counters.requests.get().to_string()),
-                ("rq_error", state.counters.failures.get().to_string()),
-                ("health_flags", health.to_owned()),
-                ("weight", endpoint.weight.to_string()),
-                ("priority", endpoint.priority.to_string()),
-                ("region", endpoint.locality.region.to_string()),
-                ("zone", endpoint.locality.zone.to_string()),
-                ("sub_zone", endpoint.locality.sub_zone.to_string()),
-            ],
+            figures,
         });
     }
 }

@@ -5,6 +5,7 @@
 mod breakers;
 mod clusters;
 mod config_dump;
+mod outliers;
 mod server;
 mod stats;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
-use super::breakers;
+use super::{breakers, outliers};
 use crate::app::Main;
 use crate::bootstrap;
 use crate::telemetry::family::{Family, Kind};
@@ -40,6 +40,7 @@ pub(crate) async fn render(main: &Main, format: Format) -> (&'static str, Vec<u8
     families.extend(xds(main));
     families.extend(endpoints(main));
     families.extend(breakers::families(main));
+    families.extend(outliers::families(main));
     families.retain(|family| !family.series.is_empty());
     match format {
         Format::Text => (text::CONTENT_TYPE, text::encode(&families).into_bytes()),

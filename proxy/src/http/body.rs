@@ -15,8 +15,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::exchange::Exchange;
-use super::relay_headers;
 use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
+use super::relay_headers;
+use super::replay::Recorded;
 use crate::upstream::attempt::Hold;
 
 /// Why a body ended before its end. Shown by nobody: it makes hyper close the connection.
@@ -31,6 +32,9 @@ pub(crate) enum BodyError {
     /// The time limit of the route.
     #[error("the response was not complete in time")]
     Timeout,
+    /// The try that it belongs to was given up for another.
+    #[error("the request is sent again elsewhere")]
+    Superseded,
 }
 
 /// How far a request body has come. Shared between the body, which hyper owns, and whoever waits for its end.
@@ -39,6 +43,8 @@ pub(crate) struct Upload {
     bytes: AtomicU64,
     ended: AtomicBool,
     failed: AtomicBool,
+    /// A later try has not come to the end of what an earlier one had.
+    resending: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -68,7 +74,26 @@ impl Upload {
         }
     }
 
-    fn end(&self) {
+    /// Whether the upstream has been sent all of it.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.has_ended() && !self.resending.load(Relaxed)
+    }
+
+    pub(super) fn set_resending(&self, resending: bool) {
+        self.resending.store(resending, Relaxed);
+    }
+
+    /// So many more bytes have come.
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Relaxed);
+        self.end();
+    }
+
+    pub(super) fn end(&self) {
         self.ended.store(true, Relaxed);
         self.waker.wake();
     }
@@ -80,6 +105,8 @@ pub(crate) enum RequestBody {
     Empty,
     /// As it arrives.
     Stream { incoming: Incoming, upload: Arc<Upload> },
+    /// As it arrives, and kept for another try.
+    Recorded(Recorded),
 }
 
 impl RequestBody {
@@ -104,14 +131,16 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Stream { incoming, upload } = &mut *self else {
-            return Poll::Ready(None);
+        let (incoming, upload) = match &mut *self {
+            Self::Empty => return Poll::Ready(None),
+            Self::Stream { incoming, upload } => (incoming, upload),
+            Self::Recorded(recorded) => return recorded.poll_frame(cx),
         };
         let mut frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
         match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    upload.bytes.fetch_add(data.len() as u64, Relaxed);
+                    upload.add(data.len() as u64);
                 }
                 if let Some(trailers) = frame.trailers_mut() {
                     relay_headers::remove_from_trailers(trailers);
@@ -120,10 +149,7 @@ impl Body for RequestBody {
                     upload.end();
                 }
             }
-            Some(Err(_)) => {
-                upload.failed.store(true, Relaxed);
-                upload.end();
-            }
+            Some(Err(_)) => upload.fail(),
             None => upload.end(),
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Request)))
@@ -133,6 +159,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Stream { incoming, .. } => incoming.is_end_stream(),
+            Self::Recorded(recorded) => recorded.is_end_stream(),
         }
     }
 
@@ -140,6 +167,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream { incoming, .. } => incoming.size_hint(),
+            Self::Recorded(recorded) => recorded.size_hint(),
         }
     }
 }
@@ -224,7 +252,7 @@ impl Relay {
             // First: who gets the connection, on whatever worker, begins a request, and finds the place of this one free.
             self.exchange.clear_active();
             // An upstream that answers before the request is complete keeps its connection busy with the rest of it.
-            if self.exchange.is_upload_complete() {
+            if self.exchange.is_upload_sent() {
                 hold.complete();
             }
             self.exchange.complete();

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::body::Upload;
 use super::conn_state::ConnState;
 use super::failure::{Failure, RequestFailure};
-use super::flags::Flags;
+use super::flags::{Flag, Flags};
 use super::grpc;
 use crate::telemetry::labels::DestinationLabels;
 use crate::telemetry::shard::Sample;
-use crate::upstream::endpoint::ActiveGuard;
+use crate::upstream::endpoint::{ActiveGuard, EndpointState};
 use crate::worker::Worker;
 
 /// One request and its reply. Dropped before [`Exchange::complete`] or [`Exchange::fail`], the client has left.
@@ -92,12 +92,32 @@ impl Exchange {
         self.active = None;
     }
 
+    /// The endpoint that the request is at.
+    pub(crate) fn endpoint(&self) -> Option<&Arc<EndpointState>> {
+        self.active.as_ref().map(ActiveGuard::endpoint)
+    }
+
+    /// A further flag of a request that may still go well.
+    pub(crate) fn raise(&mut self, flag: Flag) {
+        self.flags.raise(flag);
+    }
+
     pub(crate) fn set_upload(&mut self, upload: Arc<Upload>) {
         self.upload = Some(upload);
     }
 
+    /// The body on its way, if there is one.
+    pub(crate) fn upload(&self) -> Option<&Arc<Upload>> {
+        self.upload.as_ref()
+    }
+
     pub(crate) fn upload_failed(&self) -> bool {
         self.upload.as_ref().is_some_and(|upload| upload.has_failed())
+    }
+
+    /// Whether all of it is with the upstream, so that the upstream's connection is free again with the response.
+    pub(crate) fn is_upload_sent(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| upload.is_sent())
     }
 
     /// Whether the request's own bytes have ended, so that its connection is free again with the response.

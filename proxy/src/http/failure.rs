@@ -79,6 +79,8 @@ pub(crate) enum RouteFailure {
     NoEndpoint,
     /// The time limit of the route.
     Timeout,
+    /// The time limit of the last try.
+    TryTimeout,
 }
 
 /// What the upstream did.
@@ -243,6 +245,13 @@ impl RouteFailure {
                 Flag::Ut,
                 Side::Upstream,
                 "upstream.response.timeout",
+                "upstream request timeout",
+            ),
+            TryTimeout => verdict(
+                StatusCode::GATEWAY_TIMEOUT,
+                Flag::Ut,
+                Side::Upstream,
+                "upstream.response.try_timeout",
                 "upstream request timeout",
             ),
         }

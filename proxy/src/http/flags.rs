@@ -30,9 +30,11 @@ pub(crate) enum Flag {
     Ur,
     /// The connection has lived as long as it may.
     Dt,
+    /// The request would have been tried again, had it not been as often as it may.
+    Urx,
 }
 
-const LETTERS: [(Flag, &str); 13] = [
+const LETTERS: [(Flag, &str); 14] = [
     (Flag::Uh, "UH"),
     (Flag::Uf, "UF"),
     (Flag::Uo, "UO"),
@@ -46,6 +48,7 @@ const LETTERS: [(Flag, &str); 13] = [
     (Flag::Si, "SI"),
     (Flag::Ur, "UR"),
     (Flag::Dt, "DT"),
+    (Flag::Urx, "URX"),
 ];
 
 /// A set of flags.

@@ -1,4 +1,4 @@
-//! The life of a request: head → route → headers → attempt → reply. Read it from top to bottom.
+//! The life of a request: head → route → headers → attempts → reply. Read it from top to bottom.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -22,12 +22,15 @@ use super::failure::{Failure, RequestFailure, RouteFailure, Side, UpstreamFailur
 use super::flags::Flag;
 use super::head::{self, Checked};
 use super::relay_headers::{
-    self, X_ENVOY_ATTEMPT_COUNT, X_ENVOY_ORIGINAL_PATH, X_ENVOY_OVERLOADED, X_ENVOY_UPSTREAM_SERVICE_TIME, X_FORWARDED_HOST,
+    self, X_ENVOY_ATTEMPT_COUNT, X_ENVOY_ORIGINAL_PATH, X_ENVOY_OVERLOADED, X_ENVOY_UPSTREAM_SERVICE_TIME,
+    X_FORWARDED_HOST,
 };
 use super::{grpc, reply, upgrade};
 use crate::snapshot::Snapshot;
-use crate::upstream::attempt::{self, Answer};
+use crate::upstream::attempt::Answer;
+use crate::upstream::attempts;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::observe::observe_timeout;
 
 /// Answers one request. Never fails: whatever goes wrong becomes one reply.
 pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>) -> Response<ReplyBody> {
@@ -190,7 +193,13 @@ async fn relay(
     if let Some(upload) = upload {
         exchange.set_upload(upload);
     }
-    let sent = attempt::send(&context.worker, &cluster, Request::from_parts(parts, body), exchange);
+    let sent = attempts::send(
+        &context.worker,
+        &cluster,
+        forward,
+        Request::from_parts(parts, body),
+        exchange,
+    );
     let answered = match &mut deadline {
         None => sent.await,
         // Cancel safe: what has been sent is lost with its connection, which is what a time limit means. Biased, so that an
@@ -201,6 +210,9 @@ async fn relay(
             () = deadline => Err(Failure::Route(RouteFailure::Timeout)),
         },
     };
+    if matches!(answered, Err(Failure::Route(RouteFailure::Timeout))) {
+        observe_timeout(exchange);
+    }
     let mut answer = answered.map_err(|failure| Failed {
         failure: blame(context, exchange, failure),
         route: Some(route.clone()),

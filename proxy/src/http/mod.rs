@@ -8,14 +8,15 @@ pub(crate) mod conn_state;
 pub(crate) mod guard;
 
 pub(crate) mod forward;
-mod head;
 mod grpc;
-mod relay_headers;
+mod head;
+pub(crate) mod relay_headers;
 mod upgrade;
 
 pub(crate) mod body;
-mod deadline;
+pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod failure;
 pub(crate) mod flags;
+pub(crate) mod replay;
 mod reply;

@@ -13,6 +13,7 @@ use weft_xds::{Rejection, Resource, TypeUrl, unpack};
 use super::accepted::Accepted;
 use super::endpoints::{ClusterStates, EndpointUsers};
 use super::table::Snapshot;
+use crate::health::Schedule;
 use crate::upstream::cluster::{Cluster, ClusterState};
 use crate::xds::translate::{self, TranslateError, Translated};
 
@@ -24,6 +25,8 @@ pub(crate) struct Store {
     users: EndpointUsers,
     /// By slot, as in the snapshot.
     live: Vec<Option<Arc<Cluster>>>,
+    /// When ejected endpoints are looked at.
+    pub(crate) sweeps: Schedule,
     pub(crate) listeners: Accepted<Listener>,
     pub(crate) routes: Accepted<RouteTable>,
     pub(crate) clusters: Accepted<Config>,
@@ -41,6 +44,7 @@ impl Store {
             states: ClusterStates::default(),
             users: EndpointUsers::default(),
             live: Vec::new(),
+            sweeps: Schedule::default(),
             listeners: Accepted::default(),
             routes: Accepted::default(),
             clusters: Accepted::default(),
@@ -137,7 +141,9 @@ impl Store {
         if self.live.len() <= slot {
             self.live.resize(slot + 1, None);
         }
-        self.live[slot] = Some(Cluster::new(config.clone(), reference.slot, state));
+        let cluster = Cluster::new(config.clone(), reference.slot, state);
+        self.sweeps.enter(&cluster);
+        self.live[slot] = Some(cluster);
     }
 
     fn remove(&mut self, kind: TypeUrl, name: &str) {
@@ -150,10 +156,11 @@ impl Store {
                     self.users.leave(&old.value);
                     // Requests in flight keep the state alive; the name, should it come back, starts fresh.
                     self.states.remove(name);
-                    self.live
-                        .iter_mut()
-                        .filter(|live| live.as_ref().is_some_and(|live| *live.config.name == *name))
-                        .for_each(|live| *live = None);
+                    for live in &mut self.live {
+                        if let Some(gone) = live.take_if(|live| *live.config.name == *name) {
+                            self.sweeps.leave(gone.slot);
+                        }
+                    }
                 }
             }
             TypeUrl::Secret => {}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use weft_proxy_core::chain::TcpProxy;
+use weft_proxy_core::outlier::Event;
 
 use super::tally::Tally;
 use crate::http::conn_state::ConnState;
@@ -51,6 +52,7 @@ pub(super) async fn open(
         let active = endpoint.start();
         match dial(&cluster, &endpoint).await {
             Ok(stream) => {
+                endpoint.observe(Event::ConnectedTcp);
                 let held = Held {
                     _active: active,
                     _permit: permit,
@@ -59,6 +61,7 @@ pub(super) async fn open(
             }
             Err(failure) => {
                 endpoint.counters.failures.increment();
+                endpoint.observe(Event::Unreachable);
                 tries = tries.saturating_sub(1);
                 if tries == 0 || state.is_draining() {
                     return Err(Failure::Upstream(failure));

@@ -9,11 +9,11 @@ use weft_proxy_core::balance::Load;
 use weft_proxy_core::cluster::{Balance, Health};
 
 use super::admit::{Grant, Overflow};
-use super::attempt::pick_endpoint;
 use super::cluster::Cluster;
 use super::connect::connect;
 use super::endpoint::EndpointState;
 use super::pool::UpstreamConnection;
+use super::tries::Tries;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Failure;
 use crate::worker::Worker;
@@ -37,9 +37,10 @@ pub(super) async fn acquire(
     worker: &Rc<Worker>,
     cluster: &Arc<Cluster>,
     source: Source,
+    tries: &Tries<'_>,
     exchange: &mut Exchange,
 ) -> Result<UpstreamConnection, Failure> {
-    let endpoint = pick_endpoint(worker, cluster)?;
+    let endpoint = tries.pick(worker, cluster)?;
     if source == Source::Any
         && let Some(mut connection) = worker.pool.take(&endpoint)
     {
@@ -52,7 +53,7 @@ pub(super) async fn acquire(
         }
         exchange.clear_active();
     }
-    connect_or_wait(worker, cluster, endpoint, exchange).await
+    connect_or_wait(worker, cluster, endpoint, tries, exchange).await
 }
 
 /// The request is pending until it has a connection.
@@ -60,6 +61,7 @@ async fn connect_or_wait(
     worker: &Rc<Worker>,
     cluster: &Arc<Cluster>,
     mut endpoint: Arc<EndpointState>,
+    tries: &Tries<'_>,
     exchange: &mut Exchange,
 ) -> Result<UpstreamConnection, Failure> {
     let admission = &cluster.state.admission;
@@ -79,7 +81,7 @@ async fn connect_or_wait(
         place = Some(waiting.ticket());
         let grant = waiting.await?;
         // Who waits has no endpoint: it is picked among those of now.
-        endpoint = pick_endpoint(worker, cluster)?;
+        endpoint = tries.pick(worker, cluster)?;
         match grant {
             Grant::Permit(granted) => permit = Some(granted),
             Grant::Connection(mut connection) if suits(cluster, &connection.endpoint, &endpoint) => {

@@ -1,5 +1,5 @@
 //! in → out: a cluster and a request → the response head of one endpoint, or exactly one failure.
-//! owns: the attempt: pick, connection, send.
+//! owns: one attempt: pick, connection, send.
 //! may not touch: route matching, what the failure looks like to the client.
 
 use std::error::Error;
@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
-use weft_proxy_core::balance::{Cursor, pick};
+use weft_proxy_core::balance::{Cursor, Load, pick};
 use weft_proxy_core::cluster::Balance;
 
 use super::acquire::{Source, acquire};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, LiveEndpoints};
 use super::endpoint::EndpointState;
 use super::h2;
 use super::h2_pool::StreamLease;
 use super::pool::{Lease, UpstreamConnection};
 use super::response;
+use super::tries::Tries;
 use crate::http::body::RequestBody;
 use crate::http::exchange::Exchange;
 use crate::http::failure::{Failure, RouteFailure, UpstreamFailure};
@@ -52,24 +53,30 @@ impl Hold {
     }
 }
 
-/// Sends a request to one endpoint of a cluster, in the version that the request has.
+/// Sends the request in `slot` to one endpoint of a cluster, and leaves it there if nothing of it has left.
 ///
 /// Cancel safe in the sense of a time limit: dropping the future closes the connection that the request is on.
-pub(crate) async fn send(
+pub(super) async fn send(
     worker: &Rc<Worker>,
     cluster: &Arc<Cluster>,
-    mut request: Request<RequestBody>,
+    slot: &mut Option<Request<RequestBody>>,
+    tries: &Tries<'_>,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
-    if request.version() == Version::HTTP_2 {
-        return send_on_stream(worker, cluster, request, exchange).await;
+    if tries.version == Version::HTTP_2 {
+        return send_on_stream(worker, cluster, slot, tries, exchange).await;
     }
     for tried in 0..=STALE_CONNECTIONS_MAX {
-        let source = if tried < STALE_CONNECTIONS_MAX { Source::Any } else { Source::Fresh };
-        let connection = acquire(worker, cluster, source, exchange).await?;
+        let source = if tried < STALE_CONNECTIONS_MAX {
+            Source::Any
+        } else {
+            Source::Fresh
+        };
+        let connection = acquire(worker, cluster, source, tries, exchange).await?;
+        let Some(request) = slot.take() else { break };
         match send_on(worker, connection, request).await {
             Ok(answer) => return Ok(answer),
-            Err(Unsent::Returned(returned)) => request = *returned,
+            Err(Unsent::Returned(returned)) => *slot = Some(*returned),
             Err(Unsent::Failed(failure)) => return Err(Failure::Upstream(failure)),
         }
         exchange.clear_active();
@@ -80,13 +87,14 @@ pub(crate) async fn send(
 async fn send_on_stream(
     worker: &Rc<Worker>,
     cluster: &Arc<Cluster>,
-    request: Request<RequestBody>,
+    slot: &mut Option<Request<RequestBody>>,
+    tries: &Tries<'_>,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
-    let endpoint = pick_endpoint(worker, cluster)?;
+    let endpoint = tries.pick(worker, cluster)?;
     exchange.set_destination(&endpoint.labels);
     exchange.set_active(endpoint.start_request()?);
-    match h2::send(worker, cluster, &endpoint, request).await {
+    match h2::send(worker, cluster, &endpoint, slot).await {
         Ok((response, stream)) => Ok(Answer {
             response,
             endpoint,
@@ -104,7 +112,17 @@ async fn send_on_stream(
 /// An endpoint of the cluster, as its balancing says.
 pub(crate) fn pick_endpoint(worker: &Worker, cluster: &Cluster) -> Result<Arc<EndpointState>, Failure> {
     let live = cluster.state.endpoints();
-    let pick = |cursor: &mut Cursor| pick(&cluster.config, &live.set, &**live, worker.random(), cursor);
+    pick_among(worker, cluster, &live, &**live)
+}
+
+/// The same, among endpoints whose load is seen in another light.
+pub(super) fn pick_among(
+    worker: &Worker,
+    cluster: &Cluster,
+    live: &LiveEndpoints,
+    load: &impl Load,
+) -> Result<Arc<EndpointState>, Failure> {
+    let pick = |cursor: &mut Cursor| pick(&cluster.config, &live.set, load, worker.random(), cursor);
     let place = match cluster.config.balance {
         Balance::RoundRobin => worker.with_cursor(cluster.slot, pick),
         Balance::LeastRequest { .. } | Balance::Random | Balance::Hash(_) | Balance::OriginalDst => {

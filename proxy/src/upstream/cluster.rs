@@ -10,8 +10,10 @@ use weft_proxy_core::balance::Load;
 use weft_proxy_core::cluster::{Cluster as Config, ClusterKind, EndpointSet, UpstreamProtocol};
 
 use super::admit::Admission;
+use super::attempts::RetryCounters;
 use super::connect::KeepaliveProbes;
 use super::endpoint::{EndpointKey, EndpointState, labels};
+use super::observe::OutlierState;
 use super::pool::ReusePolicy;
 use crate::telemetry::labels::DestinationLabels;
 
@@ -30,6 +32,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new(config: Arc<Config>, slot: u32, state: Arc<ClusterState>) -> Arc<Self> {
         state.admission.set_limits(&config.limits);
+        state.outliers.set_detection(config.outlier.as_ref());
         if let ClusterKind::Static(set) = &config.kind {
             state.set_endpoints(&config, set.clone());
         }
@@ -76,13 +79,17 @@ pub(crate) struct ClusterState {
     endpoints: ArcSwap<LiveEndpoints>,
     /// Its limits, and who waits at them.
     pub(crate) admission: Arc<Admission>,
+    /// Its outlier detection.
+    pub(crate) outliers: Arc<OutlierState>,
+    pub(crate) retries: RetryCounters,
 }
 
 /// Endpoints with their state, place by place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LiveEndpoints {
     pub(crate) set: Arc<EndpointSet>,
     pub(crate) states: Box<[Arc<EndpointState>]>,
+    outliers: Arc<OutlierState>,
 }
 
 impl Load for LiveEndpoints {
@@ -90,20 +97,27 @@ impl Load for LiveEndpoints {
         self.states[place].active()
     }
 
-    fn is_ejected(&self, _place: usize) -> bool {
-        false
+    fn is_ejected(&self, place: usize) -> bool {
+        self.states[place].is_ejected()
     }
 
     fn ejected(&self) -> usize {
-        0
+        self.outliers.health.ejected() as usize
     }
 }
 
 impl ClusterState {
     pub(crate) fn new(config: &Config) -> Arc<Self> {
+        let outliers = OutlierState::new(config.name.clone(), config.outlier.as_ref());
         Arc::new(Self {
-            endpoints: ArcSwap::default(),
+            endpoints: ArcSwap::from_pointee(LiveEndpoints {
+                set: Arc::default(),
+                states: Box::default(),
+                outliers: outliers.clone(),
+            }),
             admission: Admission::new(&config.limits),
+            outliers,
+            retries: RetryCounters::default(),
         })
     }
 
@@ -117,16 +131,26 @@ impl ClusterState {
         let old = self.endpoints.load_full();
         let mut known: FxHashMap<&EndpointKey, &Arc<EndpointState>> =
             old.states.iter().map(|state| (&state.key, state)).collect();
-        let states = set
+        let states: Box<[_]> = set
             .endpoints()
             .iter()
             .map(|endpoint| match known.remove(&EndpointKey::of(endpoint)) {
                 Some(state) => state.clone(),
-                None => EndpointState::new(config, endpoint, &self.admission),
+                None => EndpointState::new(config, endpoint, &self.admission, &self.outliers),
             })
             .collect();
+        // Before those that left stop counting as ejected: the cap may be held too strictly for a moment, never too loosely.
+        self.outliers
+            .health
+            .set_hosts(u32::try_from(states.len()).unwrap_or(u32::MAX));
         known.into_values().for_each(|state| state.remove());
-        self.endpoints.store(Arc::new(LiveEndpoints { set, states }));
+        let outliers = self.outliers.clone();
+        self.endpoints.store(Arc::new(LiveEndpoints { set, states, outliers }));
+    }
+
+    /// Lets ejected endpoints come back whose time is over.
+    pub(crate) fn sweep(&self) {
+        self.outliers.sweep(&self.endpoints.load().states);
     }
 }
 

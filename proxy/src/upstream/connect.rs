@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use weft_proxy_core::outlier::Event;
 
 use super::admit::{ConnectionPermit, PermittedStream};
 use super::cluster::Cluster;
@@ -44,6 +45,7 @@ pub(crate) async fn connect(
     })?;
     // How the connection ends shows at the request that is on it; an idle one just goes.
     tokio::task::spawn_local(async move { connection.with_upgrades().await.ok() });
+    endpoint.observe(Event::Connected);
     Ok(UpstreamConnection::new(
         sender,
         endpoint.clone(),
@@ -67,6 +69,7 @@ pub(super) async fn connect_http2(
     tokio::time::timeout_at(deadline, opening)
         .await
         .unwrap_or(Err(UpstreamFailure::ConnectTimeout))
+        .inspect(|_| endpoint.observe(Event::Connected))
         .inspect_err(|_| endpoint.counters.connect_failures.increment())
 }
 

@@ -9,6 +9,7 @@ use weft_proxy_core::limit::Permit;
 
 use super::admit::{Admission, Overflow};
 use super::counters::Counter;
+use super::observe::{EndpointRecord, OutlierState};
 use crate::telemetry::labels::{DestinationLabels, RawDestination};
 
 /// Relaxed: only uniqueness counts.
@@ -50,13 +51,22 @@ pub(crate) struct EndpointState {
     pub(crate) counters: EndpointCounters,
     /// The limits of its cluster.
     pub(crate) admission: Arc<Admission>,
+    /// The outlier detection of its cluster.
+    pub(super) outliers: Arc<OutlierState>,
+    /// Its own part of it.
+    pub(crate) record: EndpointRecord,
     /// Requests in flight. Relaxed: load balancing compares it, nothing is published through it.
     active: AtomicU32,
     removed: AtomicBool,
 }
 
 impl EndpointState {
-    pub(crate) fn new(cluster: &Cluster, endpoint: &Endpoint, admission: &Arc<Admission>) -> Arc<Self> {
+    pub(crate) fn new(
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        admission: &Arc<Admission>,
+        outliers: &Arc<OutlierState>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             key: EndpointKey::of(endpoint),
@@ -64,6 +74,8 @@ impl EndpointState {
             labels: labels(cluster, endpoint.workload.as_deref()),
             counters: EndpointCounters::default(),
             admission: admission.clone(),
+            outliers: outliers.clone(),
+            record: EndpointRecord::default(),
             active: AtomicU32::new(0),
             removed: AtomicBool::new(false),
         })
@@ -91,9 +103,10 @@ impl EndpointState {
         }
     }
 
-    /// The endpoint has left its cluster: pools let go of its connections.
+    /// The endpoint has left its cluster: pools let go of its connections, and it no longer counts among the ejected.
     pub(crate) fn remove(&self) {
         self.removed.store(true, Relaxed);
+        self.record.health.remove(&self.outliers.health);
     }
 
     pub(crate) fn is_removed(&self) -> bool {
@@ -106,6 +119,13 @@ impl EndpointState {
 pub(crate) struct ActiveGuard {
     endpoint: Arc<EndpointState>,
     permit: Option<Permit>,
+}
+
+impl ActiveGuard {
+    /// Where it is in flight.
+    pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.endpoint
+    }
 }
 
 impl Drop for ActiveGuard {

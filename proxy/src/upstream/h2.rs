@@ -21,31 +21,33 @@ use crate::worker::Worker;
 /// Connections that may turn out to be ended before the request is on its way.
 const STALE_CONNECTIONS_MAX: u32 = 3;
 
-/// Sends a request on a stream. Cancel safe: dropping the future resets the stream.
+/// Sends the request in `slot` on a stream, and leaves it there if the upstream has not looked at it. Cancel safe: dropping the
+/// future resets the stream.
 pub(super) async fn send(
     worker: &Rc<Worker>,
     cluster: &Cluster,
     endpoint: &Arc<EndpointState>,
-    mut request: Request<RequestBody>,
+    slot: &mut Option<Request<RequestBody>>,
 ) -> Result<(Response<Incoming>, StreamLease), Failure> {
-    take_form(&mut request);
+    slot.as_mut().map(take_form);
     let mut refused_before = false;
     for _ in 0..=STALE_CONNECTIONS_MAX {
         let lease = worker.http2_pool.acquire(worker, cluster, endpoint).await?;
+        let Some(request) = slot.take() else { break };
         let copy = copy_of(&request);
         match lease.connection.send(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(Unanswered::Returned(returned)) => {
                 worker.http2_pool.retire(&lease);
-                request = *returned;
+                *slot = Some(*returned);
             }
             Err(Unanswered::Refused(failure)) => {
                 if failure == UpstreamFailure::GoAway {
                     worker.http2_pool.retire(&lease);
                 }
-                match copy {
-                    Some(copy) if !refused_before => request = copy,
-                    _ => return Err(Failure::Upstream(failure)),
+                *slot = copy;
+                if slot.is_none() || refused_before {
+                    return Err(Failure::Upstream(failure));
                 }
                 refused_before = true;
             }
@@ -78,6 +80,10 @@ fn take_form(request: &mut Request<RequestBody>) {
         .get(HOST)
         .and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let Some(authority) = authority else {
+        if request.uri().authority().is_some() {
+            // It has the form already: this is another try.
+            return;
+        }
         // Without an authority the codec asks for a version that may lack it.
         *request.version_mut() = Version::HTTP_11;
         return;

@@ -1,10 +1,11 @@
 //! in → out: a request and the cluster it goes to → a response, or exactly one failure.
-//! owns: picking through core, connections to endpoints and their reuse, live state of clusters.
+//! owns: picking through core, connections to endpoints and their reuse, trying again, live state of clusters.
 //! may not touch: route matching, local replies.
 
 mod acquire;
 pub(crate) mod admit;
 pub(crate) mod attempt;
+pub(crate) mod attempts;
 pub(crate) mod cluster;
 pub(crate) mod connect;
 pub(crate) mod counters;
@@ -12,5 +13,7 @@ pub(crate) mod endpoint;
 mod h2;
 mod h2_connection;
 pub(crate) mod h2_pool;
+pub(crate) mod observe;
 pub(crate) mod pool;
 mod response;
+mod tries;

@@ -14,6 +14,7 @@ use weft_proxy_core::balance::Cursor;
 
 use super::command::Scrape;
 use super::connections::Connections;
+use crate::http::replay::ReplayBudget;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::telemetry::shard::{Sample, Shard};
@@ -36,6 +37,8 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) http2_pool: Rc<Http2Pool>,
+    /// What may be kept of request bodies.
+    pub(crate) replay: Arc<ReplayBudget>,
     pub(crate) connections: Rc<Connections>,
     snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     shard: RefCell<Shard>,
@@ -58,6 +61,7 @@ impl Worker {
             shared,
             pool: Pool::new(asks),
             http2_pool: Http2Pool::new(http2_asks),
+            replay: Arc::default(),
             connections: Rc::default(),
             shard: RefCell::default(),
             copy_buffer: RefCell::default(),

@@ -62,7 +62,7 @@ async fn a_call_that_fails_here_gets_a_reply_that_grpc_can_read() {
     assert_eq!(Http2Reply::text_of(&reply.fields, "grpc-status"), Some("14"));
     assert!(Http2Reply::text_of(&reply.fields, "grpc-message").is_some_and(|text| text.contains("connection failure")));
     assert!(reply.body.is_empty());
-    counted(&mesh, &["grpc_response_status=\"14\"", "response_flags=\"UF\""]).await;
+    counted(&mesh, &["grpc_response_status=\"14\"", "response_flags=\"UF,URX\""]).await;
 }
 
 #[tokio::test]

@@ -120,7 +120,7 @@ fn ejection_time_max(config: &OutlierDetection) -> Duration {
 }
 
 /// How long the n-th ejection lasts at least.
-fn ejection_time(config: &OutlierDetection, ejections: u32) -> Duration {
+pub fn ejection_time(config: &OutlierDetection, ejections: u32) -> Duration {
     config
         .ejection_base
         .saturating_mul(ejections)

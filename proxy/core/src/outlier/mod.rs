@@ -14,5 +14,5 @@ mod loom_models;
 mod tests;
 
 pub use cluster::ClusterHealth;
-pub use endpoint::{Detection, EndpointHealth, Standing, Verdict};
+pub use endpoint::{Detection, EndpointHealth, Standing, Verdict, ejection_time};
 pub use event::{Cause, Event};

@@ -82,6 +82,23 @@ pub fn applies(policy: &RetryPolicy, request: &RequestHead<'_>) -> bool {
     policy.attempts > 0 && (asked.is_empty() || asked.iter().any(|condition| condition.is_match(request)))
 }
 
+/// Whether an attempt that was sent can be followed by another at all: if not, nothing has to be kept for one. gRPC's words are
+/// about gRPC calls, refused streams about HTTP/2; what never left needs no keeping.
+pub fn follows_sending(policy: &RetryPolicy, is_grpc: bool, is_http2: bool) -> bool {
+    const ANSWERED: RetryOn = SERVER_ERROR
+        .with(GATEWAY_ERROR)
+        .with(RESET)
+        .with(ENVOY_RATE_LIMITED)
+        .with(RETRIABLE_4XX);
+    let on = policy.on;
+    policy.attempts > 0
+        && (on.has_any(ANSWERED)
+            || on.has_any(STATUS_CODES) && !policy.codes.is_empty()
+            || on.has_any(HEADERS) && !policy.response_headers.is_empty()
+            || is_http2 && on.has_any(REFUSED_STREAM)
+            || is_grpc && GRPC.iter().any(|(_, word)| on.has_any(*word)))
+}
+
 /// Decides after an attempt. `retries` is the number of retries made so far: 0 after the first try.
 #[inline]
 pub fn decide(policy: &RetryPolicy, retries: u32, outcome: Outcome<'_>) -> Decision {

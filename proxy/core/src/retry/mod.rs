@@ -14,6 +14,6 @@ mod tests;
 
 pub use backoff::backoff;
 pub use budget::retries_max;
-pub use decide::{Break, Decision, Outcome, applies, decide};
+pub use decide::{Break, Decision, Outcome, applies, decide, follows_sending};
 pub use grpc::{grpc_status, http_of_grpc};
 pub use host::{Avoiding, avoided_priorities, pick_untried};

@@ -118,7 +118,6 @@ impl Admission {
     }
 
     /// A permit for one retry in flight: out of the budget, if there is one, else out of `max_retries`.
-    #[expect(dead_code, reason = "the retry loop takes it from here")]
     pub(crate) fn retry(self: &Arc<Self>, limits: &Limits) -> Option<RetryPermit> {
         let permit = match limits.retry_budget {
             None => self.retries.try_acquire(),

@@ -1,0 +1,63 @@
+//! Where a request has been, and where it goes next.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Version;
+use weft_proxy_core::retry::{Avoiding, avoided_priorities, pick_untried};
+use weft_proxy_core::route::RetryPolicy;
+
+use super::attempt::{pick_among, pick_endpoint};
+use super::cluster::Cluster;
+use super::endpoint::EndpointState;
+use crate::http::failure::Failure;
+use crate::worker::Worker;
+
+/// The tries of one request so far.
+pub(crate) struct Tries<'a> {
+    /// What the request is sent as, in each of them.
+    pub(super) version: Version,
+    policy: Option<&'a RetryPolicy>,
+    /// By id.
+    endpoints: Vec<u64>,
+    priorities: Vec<u32>,
+}
+
+impl<'a> Tries<'a> {
+    pub(super) fn new(version: Version, policy: Option<&'a RetryPolicy>) -> Self {
+        Self {
+            version,
+            policy,
+            endpoints: Vec::new(),
+            priorities: Vec::new(),
+        }
+    }
+
+    /// A try went to this endpoint, and there is to be another.
+    pub(super) fn add(&mut self, cluster: &Cluster, endpoint: &Arc<EndpointState>) {
+        self.endpoints.push(endpoint.id);
+        if self
+            .policy
+            .is_some_and(|policy| policy.avoid_previous_priorities.is_some())
+        {
+            let live = cluster.state.endpoints();
+            let place = live.states.iter().position(|state| Arc::ptr_eq(state, endpoint));
+            // One that has left since has no priority to avoid.
+            self.priorities
+                .extend(place.map(|place| live.set.endpoints()[place].priority));
+        }
+    }
+
+    /// An endpoint of the cluster, for a retry one that has not been tried if there is any.
+    pub(super) fn pick(&self, worker: &Rc<Worker>, cluster: &Cluster) -> Result<Arc<EndpointState>, Failure> {
+        let Some(policy) = self.policy.filter(|_| !self.endpoints.is_empty()) else {
+            return pick_endpoint(worker, cluster);
+        };
+        let live = cluster.state.endpoints();
+        let is_tried = |endpoint: &Arc<EndpointState>| self.endpoints.contains(&endpoint.id);
+        match Avoiding::new(&live.set, &**live, avoided_priorities(policy, &self.priorities)) {
+            Some(load) => pick_untried(policy, is_tried, || pick_among(worker, cluster, &live, &load)),
+            None => pick_untried(policy, is_tried, || pick_among(worker, cluster, &live, &**live)),
+        }
+    }
+}
