@@ -1,5 +1,5 @@
 //! in → out: a request and an endpoint that speaks HTTP/2 → the response head on a stream, or exactly one failure.
-//! owns: the form that a request has in HTTP/2, and sending again what the upstream says it has not looked at.
+//! owns: the form that a request has in HTTP/2, and sending again what an ended connection had not looked at.
 //! may not touch: picking, what the failure looks like to the client.
 
 use std::rc::Rc;
@@ -30,7 +30,7 @@ pub(super) async fn send(
     slot: &mut Option<Request<RequestBody>>,
 ) -> Result<(Response<Incoming>, StreamLease), Failure> {
     slot.as_mut().map(take_form);
-    let mut refused_before = false;
+    let mut ended_before = false;
     for _ in 0..=STALE_CONNECTIONS_MAX {
         let lease = worker.http2_pool.acquire(worker, cluster, endpoint).await?;
         let Some(request) = slot.take() else { break };
@@ -42,14 +42,17 @@ pub(super) async fn send(
                 *slot = Some(*returned);
             }
             Err(Unanswered::Refused(failure)) => {
-                if failure == UpstreamFailure::GoAway {
-                    worker.http2_pool.retire(&lease);
-                }
                 *slot = copy;
-                if slot.is_none() || refused_before {
+                // What it refuses for itself the rule's retries may send again: here that would multiply with them. The
+                // end of a connection says nothing about the request.
+                if failure != UpstreamFailure::GoAway {
                     return Err(Failure::Upstream(failure));
                 }
-                refused_before = true;
+                worker.http2_pool.retire(&lease);
+                if slot.is_none() || ended_before {
+                    return Err(Failure::Upstream(failure));
+                }
+                ended_before = true;
             }
             Err(Unanswered::Failed(failure)) => return Err(Failure::Upstream(failure)),
         }
