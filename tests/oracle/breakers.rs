@@ -15,7 +15,7 @@ use weft_testkit::{
     tcp::Script,
 };
 
-use crate::stage::{BOTH, HOST, Side, Stage, Who, all_to_it, policy};
+use crate::stage::{BOTH, HOST, Side, Stage, Who, all_to_it, overflow, policy};
 
 /// How long the upstream takes: far longer than all callers need to get in line.
 const ANSWER: Duration = Duration::from_millis(1500);
@@ -40,16 +40,6 @@ struct Outcome {
     overflow: u64,
     /// Most connections that the upstream had at once.
     open_max: usize,
-}
-
-/// The known difference: Envoy counts requests over the limit of those in flight under a name of their own, which is newer
-/// than what dashboards read; we count them where it used to.
-async fn overflow(side: &Side) -> u64 {
-    let pending = side.figure("upstream_rq_pending_overflow").await;
-    match side {
-        Side::Envoy(_) => pending + side.figure("upstream_rq_active_overflow").await,
-        Side::Weft(_) => pending,
-    }
 }
 
 async fn line_up(stage: &Stage, side: &Side, upstream: &Upstream, line: Line) -> Outcome {

@@ -5,7 +5,10 @@
 mod alike;
 mod breakers;
 mod envoy;
+mod http2;
 mod opaque;
+mod outliers;
+mod retries;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
