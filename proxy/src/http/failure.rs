@@ -3,6 +3,7 @@
 //! may not touch: responses, sockets.
 
 use http::StatusCode;
+use weft_proxy_core::retry::Break;
 
 use super::flags::Flag;
 use super::guard::Refusal;
@@ -14,15 +15,6 @@ pub(crate) enum Side {
     Downstream,
     Upstream,
     Local,
-}
-
-/// Whether the same request may go to the upstream again without anybody having seen it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retry {
-    /// Nothing of it was sent.
-    Safe,
-    /// The upstream may have acted on it.
-    No,
 }
 
 /// A request that gets no answer of an upstream.
@@ -119,8 +111,8 @@ pub(crate) struct Verdict {
     pub(crate) reason: &'static str,
     /// Body of the local reply, in Envoy's words where Envoy has some.
     pub(crate) body: &'static str,
-    /// Whether another attempt is safe.
-    pub(crate) retry: Retry,
+    /// What retry policies are asked about; `None` when no other try can help.
+    pub(crate) retry: Option<Break>,
 }
 
 const fn verdict(status: StatusCode, flag: Flag, side: Side, reason: &'static str, body: &'static str) -> Verdict {
@@ -130,7 +122,7 @@ const fn verdict(status: StatusCode, flag: Flag, side: Side, reason: &'static st
         side,
         reason,
         body,
-        retry: Retry::No,
+        retry: None,
     }
 }
 
@@ -233,34 +225,38 @@ impl RouteFailure {
                 "local.cluster.not_found",
                 "",
             ),
-            NoEndpoint => verdict(
-                StatusCode::SERVICE_UNAVAILABLE,
-                Flag::Uh,
-                Side::Upstream,
-                "upstream.pick.no_endpoint",
-                "no healthy upstream",
-            ),
-            Timeout => verdict(
-                StatusCode::GATEWAY_TIMEOUT,
-                Flag::Ut,
-                Side::Upstream,
-                "upstream.response.timeout",
-                "upstream request timeout",
-            ),
-            TryTimeout => verdict(
-                StatusCode::GATEWAY_TIMEOUT,
-                Flag::Ut,
-                Side::Upstream,
-                "upstream.response.try_timeout",
-                "upstream request timeout",
-            ),
+            NoEndpoint => Verdict {
+                retry: Some(Break::NoEndpoint),
+                ..verdict(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    Flag::Uh,
+                    Side::Upstream,
+                    "upstream.pick.no_endpoint",
+                    "no healthy upstream",
+                )
+            },
+            Timeout => late(Break::RouteTimeout, "upstream.response.timeout"),
+            TryTimeout => late(Break::TryTimeout, "upstream.response.try_timeout"),
         }
+    }
+}
+
+fn late(limit: Break, reason: &'static str) -> Verdict {
+    Verdict {
+        retry: Some(limit),
+        ..verdict(
+            StatusCode::GATEWAY_TIMEOUT,
+            Flag::Ut,
+            Side::Upstream,
+            reason,
+            "upstream request timeout",
+        )
     }
 }
 
 fn overflow_verdict(overflow: Overflow) -> Verdict {
     let over = |reason| Verdict {
-        retry: Retry::Safe,
+        retry: Some(Break::Overflow),
         ..verdict(
             StatusCode::SERVICE_UNAVAILABLE,
             Flag::Uo,
@@ -279,10 +275,13 @@ fn overflow_verdict(overflow: Overflow) -> Verdict {
 impl UpstreamFailure {
     fn verdict(self) -> Verdict {
         use UpstreamFailure::*;
-        let gone = |flag, reason, body| verdict(StatusCode::SERVICE_UNAVAILABLE, flag, Side::Upstream, reason, body);
+        let gone = |flag, reason, body| Verdict {
+            retry: Some(Break::Reset),
+            ..verdict(StatusCode::SERVICE_UNAVAILABLE, flag, Side::Upstream, reason, body)
+        };
         match self {
             Connect => Verdict {
-                retry: Retry::Safe,
+                retry: Some(Break::Connect),
                 ..gone(
                     Flag::Uf,
                     "upstream.connect.refused",
@@ -290,7 +289,7 @@ impl UpstreamFailure {
                 )
             },
             ConnectTimeout => Verdict {
-                retry: Retry::Safe,
+                retry: Some(Break::Connect),
                 ..gone(
                     Flag::Uf,
                     "upstream.connect.timeout",
@@ -298,7 +297,7 @@ impl UpstreamFailure {
                 )
             },
             Stale => Verdict {
-                retry: Retry::Safe,
+                retry: Some(Break::ResetBeforeRequest),
                 ..gone(
                     Flag::Uc,
                     "upstream.send.stale_connection",
@@ -312,7 +311,7 @@ impl UpstreamFailure {
             ),
             Truncated => gone(Flag::Uc, "upstream.body.truncated", ""),
             RefusedStream => Verdict {
-                retry: Retry::Safe,
+                retry: Some(Break::RefusedStream),
                 ..gone(
                     Flag::Ur,
                     "upstream.stream.refused",
@@ -320,7 +319,7 @@ impl UpstreamFailure {
                 )
             },
             GoAway => Verdict {
-                retry: Retry::Safe,
+                retry: Some(Break::RefusedStream),
                 ..gone(
                     Flag::Ur,
                     "upstream.stream.going_away",
@@ -332,13 +331,16 @@ impl UpstreamFailure {
                 "upstream.stream.reset",
                 "upstream connect error or disconnect/reset before headers. reset reason: remote reset",
             ),
-            Protocol => verdict(
-                StatusCode::BAD_GATEWAY,
-                Flag::Upe,
-                Side::Upstream,
-                "upstream.response.protocol",
-                "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
-            ),
+            Protocol => Verdict {
+                retry: Some(Break::Reset),
+                ..verdict(
+                    StatusCode::BAD_GATEWAY,
+                    Flag::Upe,
+                    Side::Upstream,
+                    "upstream.response.protocol",
+                    "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+                )
+            },
         }
     }
 }

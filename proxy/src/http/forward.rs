@@ -466,7 +466,10 @@ fn fail(context: &ConnContext, mut exchange: Exchange, failed: &Failed) -> Respo
             .response_headers
             .apply_to_response(response.headers_mut(), &format);
     }
-    let deadline = failed.failure == Failure::Route(RouteFailure::Timeout);
+    let deadline = matches!(
+        failed.failure,
+        Failure::Route(RouteFailure::Timeout | RouteFailure::TryTimeout)
+    );
     response = shape(&exchange, response, deadline.then_some(grpc::DEADLINE_EXCEEDED));
     // Nobody is there to read the reply to a request that was left: it has no code.
     if failed.failure != Failure::Request(RequestFailure::Left) {

@@ -196,6 +196,8 @@ impl Kept {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match self.next_kept() {
             Some(frame) => Some(Ok(frame)),
+            // Nothing says that a body may be asked again after its end.
+            None if self.is_over() => None,
             None => std::task::ready!(self.poll_incoming(cx)),
         };
         if self.is_over() {
@@ -301,5 +303,20 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         self.budget.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_keeps_so_much_and_no_more() {
+        let budget = ReplayBudget::default();
+        assert!(budget.take(WORKER_BYTES_MAX));
+        assert!(!budget.take(1));
+        budget.give_back(10);
+        assert!(!budget.take(11));
+        assert!(budget.take(10));
     }
 }

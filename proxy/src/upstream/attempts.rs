@@ -21,7 +21,7 @@ use super::tries::Tries;
 use crate::http::body::RequestBody;
 use crate::http::deadline::Deadline;
 use crate::http::exchange::Exchange;
-use crate::http::failure::{Failure, RouteFailure, UpstreamFailure};
+use crate::http::failure::{Failure, RouteFailure};
 use crate::http::flags::Flag;
 use crate::http::relay_headers::X_ENVOY_ATTEMPT_COUNT;
 use crate::http::replay::Replay;
@@ -187,26 +187,14 @@ fn judge(
     decide(policy, retries, outcome)
 }
 
-/// Why there was no response; `None` when no try can help.
+/// Why there was no response; `None` when no try can help. `unsent`: nothing of the request has left.
 fn break_of(failure: Failure, unsent: bool) -> Option<Break> {
-    use UpstreamFailure::*;
-    match failure {
-        Failure::Upstream(failure) => Some(match failure {
-            Connect | ConnectTimeout => Break::Connect,
-            RefusedStream | GoAway => Break::RefusedStream,
-            Stale | Closed | Truncated | Protocol | Reset if unsent => Break::ResetBeforeRequest,
-            Stale | Closed | Truncated | Protocol | Reset => Break::Reset,
-        }),
-        Failure::Route(failure) => match failure {
-            RouteFailure::TryTimeout if unsent => Some(Break::TryTimeoutBeforeRequest),
-            RouteFailure::TryTimeout => Some(Break::TryTimeout),
-            RouteFailure::Timeout => Some(Break::RouteTimeout),
-            RouteFailure::NoEndpoint => Some(Break::NoEndpoint),
-            RouteFailure::NoTable | RouteFailure::NotFound | RouteFailure::NoCluster => None,
-        },
-        Failure::Overflow(_) => Some(Break::Overflow),
-        Failure::Request(_) => None,
-    }
+    let cause = failure.verdict().retry?;
+    Some(match (cause, unsent) {
+        (Break::Reset, true) => Break::ResetBeforeRequest,
+        (Break::TryTimeout, true) => Break::TryTimeoutBeforeRequest,
+        (cause, _) => cause,
+    })
 }
 
 /// Lets go of a response that nobody gets. Its connection is used again if the rest of it comes soon and is short.
