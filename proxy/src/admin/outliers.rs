@@ -18,6 +18,7 @@ use crate::upstream::endpoint::EndpointState;
 use crate::upstream::observe::{CAUSES, OutlierState};
 
 type Outliers = fn(&OutlierState) -> u64;
+type Retries = fn(&RetryCounters) -> &Counter;
 
 /// Envoy's figures of outlier detection.
 const DETECTION: [(&str, Kind, &str, Outliers); 9] = [
@@ -78,7 +79,7 @@ const DETECTION: [(&str, Kind, &str, Outliers); 9] = [
 ];
 
 /// Envoy's figures of retries.
-const RETRIES: [(&str, &str, fn(&RetryCounters) -> &Counter); 4] = [
+const RETRIES: [(&str, &str, Retries); 4] = [
     ("envoy_cluster_upstream_rq_retry", "Retries.", |retries| &retries.made),
     (
         "envoy_cluster_upstream_rq_retry_success",

@@ -84,7 +84,10 @@ async fn connect_or_wait(
         endpoint = tries.pick(worker, cluster)?;
         match grant {
             Grant::Permit(granted) => permit = Some(granted),
-            Grant::Connection(mut connection) if suits(cluster, &connection.endpoint, &endpoint) => {
+            Grant::Connection(mut connection)
+                if connection.endpoint.id == endpoint.id
+                    || tries.allows(&connection.endpoint) && suits(cluster, &connection.endpoint, &endpoint) =>
+            {
                 if let Err(overflow) = start(&connection.endpoint, exchange) {
                     worker.pool.put(*connection);
                     return Err(overflow);
@@ -104,9 +107,6 @@ async fn connect_or_wait(
 /// that has less to do is as good a pick, and so is one that has as much, unless that is nothing: at a limit of one
 /// connection the first endpoint would keep it.
 fn suits(cluster: &Cluster, offered: &Arc<EndpointState>, picked: &Arc<EndpointState>) -> bool {
-    if offered.id == picked.id {
-        return true;
-    }
     let by_load = matches!(cluster.config.balance, Balance::LeastRequest { .. });
     let (active, other) = (offered.active(), picked.active());
     if !by_load || offered.is_removed() || active > other || other == 0 {

@@ -48,6 +48,11 @@ impl<'a> Tries<'a> {
         }
     }
 
+    /// Whether a connection to `offered` is no step back behind the pick: nobody is asked again for being at hand.
+    pub(super) fn allows(&self, offered: &EndpointState) -> bool {
+        !self.policy.is_some_and(|policy| policy.avoid_previous_hosts) || !self.endpoints.contains(&offered.id)
+    }
+
     /// An endpoint of the cluster, for a retry one that has not been tried if there is any.
     pub(super) fn pick(&self, worker: &Rc<Worker>, cluster: &Cluster) -> Result<Arc<EndpointState>, Failure> {
         let Some(policy) = self.policy.filter(|_| !self.endpoints.is_empty()) else {

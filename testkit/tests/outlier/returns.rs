@@ -4,8 +4,9 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weft_testkit::{Behaviour, Upstream, eventually, mesh::RULES};
 
 use crate::stage::{all_to_it, ask_until_ejected, ejected, figure, mesh};

@@ -1,6 +1,6 @@
 //! What a retry sends of the request's body.
 
-use weft_testkit::{Behaviour, Client, Reply, Upstream};
+use weft_testkit::{Behaviour, Client, Reply, Upstream, mesh::free_address};
 
 use crate::stage::{failing, mesh, try_of};
 
@@ -105,4 +105,21 @@ async fn a_body_is_not_sent_again_once_somebody_has_answered() {
     let reply = ask(&mesh, &post("/", &bytes(1000), false)).await;
     assert!(reply.status == 200 && !reply.body.complete);
     assert_eq!(upstream.ledger().counts().requests, 1);
+}
+
+#[tokio::test]
+async fn a_body_of_any_length_goes_elsewhere_as_long_as_nothing_of_it_was_sent() {
+    let upstream = Upstream::start(|_| Behaviour::Echo);
+    let mesh = mesh(
+        &[free_address(), upstream.address()],
+        "retries: {attempts: 2, retryOn: connect-failure}",
+        &[],
+    )
+    .await;
+    let body = bytes(2 << 20);
+    for chunked in [false, true, false, true, false, true] {
+        let reply = ask(&mesh, &post("/", &body, chunked)).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.body.bytes == body);
+    }
 }

@@ -25,6 +25,18 @@ async fn a_dead_leaf_gets_its_load_times_the_tries() {
 }
 
 #[tokio::test]
+async fn retries_of_two_hops_multiply() {
+    let upstream = Upstream::start(|_| Behaviour::status(503, "dead"));
+    let rule = "retries: {attempts: 2, retryOn: 5xx}";
+    let second = mesh(upstream.addresses(), rule, &[]).await;
+    let first = mesh(&[second.address()], rule, &[]).await;
+    for _ in 0..5 {
+        assert_eq!(first.get("/", &[]).await.status, 503);
+    }
+    assert_eq!(upstream.ledger().counts().requests, 5 * 3 * 3);
+}
+
+#[tokio::test]
 async fn the_connection_of_a_response_that_made_way_is_used_again() {
     let upstream = failing(1, 1, Behaviour::status(503, vec![b'x'; 10_000]));
     let mesh = mesh(upstream.addresses(), "retries: {attempts: 1, retryOn: 5xx}", &[]).await;
@@ -47,15 +59,15 @@ async fn a_long_response_that_made_way_is_not_read_to_its_end() {
     .await;
 }
 
-#[tokio::test]
-async fn over_the_limit_of_retries_the_failure_is_the_answer() {
+/// Many retries are wanted at once where one may be under way.
+async fn overflow(limit: &str) {
     const CALLERS: usize = 6;
     // The first tries fail together; the one retry that may be under way lasts until they all have.
     let upstream = Upstream::start(|seen| match try_of(seen) {
         1 => Behaviour::status(503, "first").after(Duration::from_millis(100)),
         _ => Behaviour::ok("fine").after(Duration::from_millis(500)),
     });
-    let limit = policy("{connectionPool: {http: {maxRetries: 1}}}");
+    let limit = policy(limit);
     let mesh = mesh(upstream.addresses(), "retries: {attempts: 1, retryOn: 5xx}", &[limit]).await;
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -79,6 +91,16 @@ async fn over_the_limit_of_retries_the_failure_is_the_answer() {
         .iter()
         .filter(|reply| reply.field("x-envoy-overloaded").is_some());
     assert_eq!(told.count(), 0);
+}
+
+#[tokio::test]
+async fn over_the_limit_of_retries_the_failure_is_the_answer() {
+    overflow("{connectionPool: {http: {maxRetries: 1}}}").await;
+}
+
+#[tokio::test]
+async fn a_budget_takes_the_place_of_the_limit_of_retries() {
+    overflow("{connectionPool: {http: {maxRetries: 100}}, retryBudget: {percent: 1, minRetryConcurrency: 1}}").await;
 }
 
 #[tokio::test]

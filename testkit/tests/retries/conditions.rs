@@ -1,7 +1,8 @@
 //! Which outcomes are tried again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weft_testkit::{
     Behaviour, Mesh, Upstream, client,
     mesh::free_address,
