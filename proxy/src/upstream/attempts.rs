@@ -55,10 +55,9 @@ pub(crate) async fn send(
     request: Request<RequestBody>,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
-    let policy = forward
-        .retry
-        .as_ref()
-        .filter(|policy| applies(policy, &head_of(&request)));
+    // Nearly no policy asks for headers of the request; one without attempts decides against each.
+    let asks = |policy: &&RetryPolicy| policy.request_headers.is_empty() || applies(policy, &head_of(&request));
+    let policy = forward.retry.as_ref().filter(asks);
     let mut tries = Tries::new(request.version(), policy);
     let (replay, request) = match policy {
         Some(policy) if follows_sending(policy, exchange.is_grpc(), tries.version == Version::HTTP_2) => {
