@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 
-use super::{Limit, Permit};
+use super::{Gate, Limit, Permit};
 
 fn fill(limit: &Limit) -> Vec<Permit> {
     std::iter::from_fn(|| limit.try_acquire()).take(1000).collect()
@@ -155,4 +155,27 @@ fn a_limit_that_changes_under_load_is_never_passed() {
     });
     assert_eq!(limit.used(), 0);
     assert!(limit.take_high_water() <= 4);
+}
+
+#[test]
+fn nobody_gets_past_who_waits() {
+    let gate = Gate::new(1);
+    let permit = gate.try_acquire().unwrap();
+    assert_eq!(gate.try_acquire(), None, "the limit is reached");
+    let (place, is_first) = gate.enter(None, "first");
+    assert!(is_first && gate.next().is_none());
+    let (_, is_first) = gate.enter(None, "second");
+    assert!(!is_first);
+    // It has its place again, in front.
+    assert_eq!(gate.leave(place), Some("first"));
+    gate.enter(Some(place), "first");
+    gate.limit().release(permit);
+    assert_eq!(gate.try_acquire(), None, "free, but not for who comes now");
+    let (waiter, permit) = gate.next().unwrap();
+    assert_eq!(waiter, "first");
+    let (waiter, permit) = gate.pass(permit).unwrap();
+    assert_eq!(waiter, "second");
+    assert_eq!(gate.pass(permit), None);
+    let permit = gate.try_acquire().unwrap();
+    gate.limit().release(permit);
 }
