@@ -14,6 +14,10 @@ use crate::upstream::cluster::{Cluster, ClusterState};
 /// The shortest time between two sweeps of a cluster, whatever is asked for: the clock of the runtime has no finer one.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 
+/// A cluster whose detection was turned off is looked at once more after this: far longer than a worker needs from reading the
+/// settings to an ejection.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Clusters with outlier detection by the time of their next sweep. A cluster without costs nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
@@ -49,7 +53,7 @@ impl Schedule {
             (Some(_), None) => {
                 cluster.state.sweep();
                 // Once more: a worker that was about to eject when detection was turned off has done so by then.
-                Instant::now() + INTERVAL_MIN
+                Instant::now() + LINGER
             }
         };
         self.leave(cluster.slot);
