@@ -37,12 +37,25 @@ pub(crate) enum BodyError {
     Superseded,
 }
 
+/// Where a request body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// With us: no connection has asked for it yet.
+    Held,
+    /// On its way, as fast as the client sends and the upstream reads.
+    Passing,
+    /// The client's bytes have ended, well or not.
+    Ended,
+}
+
 /// How far a request body has come. Shared between the body, which hyper owns, and whoever waits for its end.
 #[derive(Debug, Default)]
 pub(crate) struct Upload {
     bytes: AtomicU64,
     ended: AtomicBool,
     failed: AtomicBool,
+    /// The current try's connection has asked for it; before that it waits with us.
+    asked: AtomicBool,
     /// A later try has not come to the end of what an earlier one had.
     resending: AtomicBool,
     waker: AtomicWaker,
@@ -64,19 +77,35 @@ impl Upload {
         self.ended.load(Relaxed)
     }
 
-    /// Ready once the request is complete: the route's time limit counts from there.
-    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Where it is now; `cx` is woken when that changes.
+    pub(super) fn poll_stage(&self, cx: &mut Context<'_>) -> Stage {
         self.waker.register(cx.waker());
+        // Relaxed: registering and waking order them.
         if self.ended.load(Relaxed) {
-            Poll::Ready(())
+            Stage::Ended
+        } else if self.asked.load(Relaxed) {
+            Stage::Passing
         } else {
-            Poll::Pending
+            Stage::Held
         }
     }
 
     /// Whether the upstream has been sent all of it.
     pub(crate) fn is_sent(&self) -> bool {
         self.has_ended() && !self.resending.load(Relaxed)
+    }
+
+    /// A connection wants it.
+    pub(super) fn ask(&self) {
+        if !self.asked.load(Relaxed) {
+            self.asked.store(true, Relaxed);
+            self.waker.wake();
+        }
+    }
+
+    /// It waits for the connection of another try.
+    pub(super) fn hold(&self) {
+        self.asked.store(false, Relaxed);
     }
 
     pub(super) fn set_resending(&self, resending: bool) {
@@ -136,6 +165,7 @@ impl Body for RequestBody {
             Self::Stream { incoming, upload } => (incoming, upload),
             Self::Recorded(recorded) => return recorded.poll_frame(cx),
         };
+        upload.ask();
         let mut frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
         match &mut frame {
             Some(Ok(frame)) => {

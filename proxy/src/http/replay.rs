@@ -194,6 +194,7 @@ impl Kept {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.upload.ask();
         let frame = match self.next_kept() {
             Some(frame) => Some(Ok(frame)),
             // Nothing says that a body may be asked again after its end.
@@ -258,6 +259,7 @@ impl Kept {
         }
         self.sent = 0;
         self.number += 1;
+        self.upload.hold();
         self.upload.set_resending(!self.is_over());
         Some(self.number)
     }

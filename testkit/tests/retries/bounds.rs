@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use weft_testkit::{Behaviour, Upstream, client, eventually};
+use weft_testkit::{
+    Behaviour, Client, Upstream,
+    client::{self, request},
+    eventually,
+};
 
 use crate::stage::{failing, mesh, metric, policy, try_of, with_flags};
 
@@ -114,4 +118,31 @@ async fn a_limit_of_one_retry_is_enough_for_one_request_to_be_retried_often() {
         metric(&mesh, "envoy_cluster_circuit_breakers_default_remaining_retries").await,
         1.0
     );
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_waits_for_a_connection_no_longer_than_its_limit() {
+    let pool = policy("{connectionPool: {tcp: {maxConnections: 1}}}");
+    let retries = "retries: {attempts: 1, retryOn: 5xx, perTryTimeout: 200ms}";
+    for rule in ["timeout: 300ms", retries] {
+        let upstream = Upstream::named("one");
+        let mesh = mesh(upstream.addresses(), rule, std::slice::from_ref(&pool)).await;
+        // The limit of a request begins at its end: this one keeps the connection.
+        let mut busy = Client::connect(mesh.address()).await;
+        let post = request("POST", "shop.test", "/", &[("content-length", "5")]);
+        busy.send(&post).await.expect("room");
+        eventually("the connection is in use", async || {
+            (upstream.ledger().counts().open == 1).then_some(())
+        })
+        .await;
+        let mut waits = Client::connect(mesh.address()).await;
+        waits.send([&post[..], b"hello"].concat()).await.expect("room");
+        let reply = tokio::time::timeout(Duration::from_secs(5), waits.reply(false)).await;
+        let reply = reply.expect("not later than its limit").expect("a reply");
+        assert_eq!(reply.status, 504, "{rule}");
+        assert_eq!(
+            with_flags(&mesh, if rule == retries { "UT,URX" } else { "UT" }).await,
+            1.0
+        );
+    }
 }
