@@ -9,7 +9,7 @@ use weft_proxy_core::{
     chain::HttpConnectionManager,
     route::{
         Action, ClusterChoice, Destination as Choice, FormatContext, Forward, Found, HeaderOps, Normalized,
-        RequestHead, Route,
+        RequestHead, RetryOn, Route,
     },
 };
 
@@ -198,9 +198,7 @@ fn details(
         retries: Retries {
             attempts: retry.map_or(0, |retry| retry.attempts),
             per_try_timeout: retry.and_then(|retry| retry.per_try_timeout).unwrap_or(Duration::ZERO),
-            retry_on: retry
-                .map(|retry| retry.on.words().map(str::to_owned).collect())
-                .unwrap_or_default(),
+            retry_on: retry.map(|retry| conditions(retry.on)).unwrap_or_default(),
             retry_codes: retry
                 .map(|retry| retry.codes.iter().map(|code| code.as_u16()).collect())
                 .unwrap_or_default(),
@@ -216,6 +214,14 @@ fn details(
         policy: policy(node, &choice.cluster, forward),
         route_name: Some(route.name.to_string()).filter(|name| !name.is_empty()),
     })
+}
+
+/// The words of a retry policy. That a list of status codes is in force shows in the list itself.
+fn conditions(on: RetryOn) -> Vec<String> {
+    on.words()
+        .filter(|word| *word != "retriable-status-codes")
+        .map(str::to_owned)
+        .collect()
 }
 
 fn fault(route: &Route) -> Fault {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use weft_proxy_core::cluster::OutlierDetection;
 use weft_proxy_core::outlier::{ClusterHealth, Detection, EndpointHealth, Event, Standing, Verdict};
 
-use crate::model::{Came, Group, ms};
+use crate::diary::{Came, Group, ms};
 
 /// Steps of a history: enough for several ejections of one endpoint with thresholds as small as these.
 const STEPS: u32 = 60;

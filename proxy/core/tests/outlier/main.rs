@@ -3,7 +3,7 @@
 //! A million of them, optimised: `cargo test -p weft-proxy-core --release --test outlier_million`
 
 mod history;
-mod model;
+mod diary;
 
 #[test]
 fn the_detector_agrees_with_its_model_on_random_histories() {
