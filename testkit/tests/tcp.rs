@@ -378,6 +378,29 @@ async fn metrics_tell_both_directions_while_a_connection_lives_and_failures_by_f
 }
 
 #[tokio::test]
+async fn an_endpoint_that_cannot_be_connected_to_is_ejected() {
+    const CONNECTIONS: usize = 20;
+    let upstream = TcpUpstream::start(Script::Greet(b"here".to_vec())).await;
+    let rule = format!(
+        "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: db, namespace: {NAMESPACE}}}
+spec: {{host: db, trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}},
+  outlierDetection: {{consecutive5xxErrors: 2, interval: 60s, baseEjectionTime: 60s, maxEjectionPercent: 100}}}}}}
+"
+    );
+    let pods = [("v1", upstream.address()), ("v2", free_address())];
+    let opaque = Opaque::start(&pods, &file(&[opaque_rules(TO_DB), rule]), 1).await;
+    let mut lost = 0;
+    for _ in 0..CONNECTIONS {
+        let mut stream = opaque.connect().await;
+        lost += usize::from(rest(&mut stream).await.unwrap_or_default() != b"here");
+    }
+    // The probe of the start may have been the first of the two.
+    assert!((1..=2).contains(&lost), "{lost} of {CONNECTIONS}");
+}
+
+#[tokio::test]
 async fn a_server_without_a_rule_closes() {
     let upstream = TcpUpstream::start(Script::Echo).await;
     let rules = opaque_rules("[{match: [{port: 1}], route: [{destination: {host: db}}]}]");

@@ -102,7 +102,10 @@ pub(super) fn keepalive(source: &pb::cluster::Cluster) -> Option<TcpKeepalive> {
 /// What connections are wrapped in.
 pub(super) fn transport(source: &pb::cluster::Cluster) -> Outcome<Transport> {
     use pb::core::transport_socket::ConfigType;
-    let config = source.transport_socket.as_ref().and_then(|one| one.config_type.as_ref());
+    let config = source
+        .transport_socket
+        .as_ref()
+        .and_then(|one| one.config_type.as_ref());
     match config {
         Some(ConfigType::TypedConfig(any)) if any.type_url.ends_with(TLS) => {
             let tls = unpack::<pb::tls::UpstreamTlsContext>(any)?;

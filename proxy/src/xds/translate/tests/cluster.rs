@@ -53,7 +53,12 @@ fn encryption_that_cannot_be_had_is_refused() {
         ..Default::default()
     };
     let meant = cluster(&source, &mut Bindings::new(0)).unwrap().value;
-    assert_eq!(meant.transport, Transport::Tls { sni: Some("b.test".into()) });
+    assert_eq!(
+        meant.transport,
+        Transport::Tls {
+            sni: Some("b.test".into())
+        }
+    );
     let refusal = can_connect(&meant).unwrap_err().to_string();
     assert_eq!(refusal, "a: transport_socket: is not supported: only plain text");
     let chain = pb::listener::FilterChain {
