@@ -10,6 +10,7 @@ pub(crate) mod guard;
 pub(crate) mod forward;
 mod grpc;
 mod head;
+mod prepare;
 pub(crate) mod relay_headers;
 mod upgrade;
 
@@ -17,6 +18,7 @@ pub(crate) mod body;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod failure;
+mod finish;
 pub(crate) mod flags;
 pub(crate) mod replay;
 mod reply;

@@ -2,8 +2,8 @@
 //!
 //! A million of them, optimised: `cargo test -p weft-proxy-core --release --test outlier_million`
 
-mod history;
 mod diary;
+mod history;
 
 #[test]
 fn the_detector_agrees_with_its_model_on_random_histories() {

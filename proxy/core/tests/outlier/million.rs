@@ -1,7 +1,7 @@
 //! The histories of `main.rs`, a million of them.
 
-mod history;
 mod diary;
+mod history;
 
 #[test]
 fn the_detector_agrees_with_its_model_on_a_million_histories() {
