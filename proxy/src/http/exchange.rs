@@ -2,6 +2,7 @@
 //! owns: what is counted about one request, and that it is counted exactly once.
 //! may not touch: routing, bodies.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(crate) struct Exchange {
     /// `None` until configuration has named one.
     destination: Option<Arc<DestinationLabels>>,
     active: Option<ActiveGuard>,
+    /// Whether the endpoint has something to do with it by now, rather than our own limits.
+    asked: Cell<bool>,
     upload: Option<Arc<Upload>>,
     request_bytes: u64,
     response_bytes: u64,
@@ -47,6 +50,7 @@ impl Exchange {
             started: Instant::now(),
             destination: None,
             active: None,
+            asked: Cell::new(false),
             upload: None,
             request_bytes: head_bytes,
             response_bytes: 0,
@@ -85,6 +89,7 @@ impl Exchange {
     /// The request is in flight to an endpoint.
     pub(crate) fn set_active(&mut self, active: ActiveGuard) {
         self.active = Some(active);
+        self.asked.set(true);
     }
 
     /// The request is not in flight any more, or not yet.
@@ -95,6 +100,16 @@ impl Exchange {
     /// The endpoint that the request is at.
     pub(crate) fn endpoint(&self) -> Option<&Arc<EndpointState>> {
         self.active.as_ref().map(ActiveGuard::endpoint)
+    }
+
+    /// The same, once it is waited for: not while the request waits for what other requests have.
+    pub(crate) fn asked_endpoint(&self) -> Option<&Arc<EndpointState>> {
+        self.endpoint().filter(|_| self.asked.get())
+    }
+
+    /// Whether the endpoint is waited for, to be said by whoever makes the request wait for something else.
+    pub(crate) fn asked(&self) -> &Cell<bool> {
+        &self.asked
     }
 
     /// A further flag of a request that may still go well.

@@ -94,7 +94,7 @@ async fn send_on_stream(
     let endpoint = tries.pick(worker, cluster)?;
     exchange.set_destination(&endpoint.labels);
     exchange.set_active(endpoint.start_request()?);
-    match h2::send(worker, cluster, &endpoint, slot).await {
+    match h2::send(worker, cluster, &endpoint, slot, exchange.asked()).await {
         Ok((response, stream)) => Ok(Answer {
             response,
             endpoint,

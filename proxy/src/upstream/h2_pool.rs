@@ -74,12 +74,13 @@ impl Http2Pool {
 
     /// A place on a connection to the endpoint, dialled or waited for if there is none; pending until then.
     ///
-    /// Cancel safe: a dial that is dropped lets the next of those who wait dial.
+    /// `asked` becomes true while it dials. Cancel safe: a dial that is dropped lets the next of those who wait dial.
     pub(super) async fn acquire(
         &self,
         worker: &Rc<Worker>,
         cluster: &Cluster,
         endpoint: &Arc<EndpointState>,
+        asked: &Cell<bool>,
     ) -> Result<StreamLease, Failure> {
         let shared = self.shared(endpoint.id);
         if let Some(lease) = shared.take() {
@@ -95,13 +96,15 @@ impl Http2Pool {
                     return Err(failure);
                 }
             } else if let Some(permit) = admission.try_connection() {
-                self.dial(worker, cluster, endpoint, &shared, Some(permit)).await?;
+                self.dial(worker, cluster, endpoint, &shared, Some(permit), asked)
+                    .await?;
             } else if shared.open.borrow().is_empty() {
-                self.dial(worker, cluster, endpoint, &shared, None).await?;
+                self.dial(worker, cluster, endpoint, &shared, None, asked).await?;
             } else {
                 // At the limit, and the streams of what is open are used up: one of them ends before others would give way.
                 shared.changed.notified().await;
             }
+            asked.set(false);
             if let Some(lease) = shared.take() {
                 return Ok(lease);
             }
@@ -116,6 +119,7 @@ impl Http2Pool {
         endpoint: &Arc<EndpointState>,
         shared: &Rc<Shared>,
         permit: Option<ConnectionPermit>,
+        asked: &Cell<bool>,
     ) -> Result<(), Failure> {
         let dial = Rc::new(Dial::default());
         *shared.dial.borrow_mut() = Some(dial.clone());
@@ -125,6 +129,7 @@ impl Http2Pool {
                 Some(permit) => permit,
                 None => wait(worker, cluster).await?,
             };
+            asked.set(true);
             let enlisted = self.enlist(&endpoint.admission);
             connect_http2(cluster, endpoint, permit, enlisted)
                 .await

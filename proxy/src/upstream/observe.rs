@@ -158,10 +158,12 @@ pub(super) fn observe(tried: &Result<Answer, Failure>, exchange: &Exchange) {
                 .observe(Event::Response(meaning(status, headers, exchange.is_grpc())));
         }
         Err(failure) => {
+            let endpoint = match failure {
+                Failure::Route(_) => exchange.asked_endpoint(),
+                _ => exchange.endpoint(),
+            };
             // A body that the client broke off fails the try at whatever endpoint it is on.
-            if let (Some(event), Some(endpoint), false) =
-                (event_of(*failure), exchange.endpoint(), exchange.upload_failed())
-            {
+            if let (Some(event), Some(endpoint), false) = (event_of(*failure), endpoint, exchange.upload_failed()) {
                 endpoint.observe(event);
             }
         }
@@ -170,7 +172,7 @@ pub(super) fn observe(tried: &Result<Answer, Failure>, exchange: &Exchange) {
 
 /// The time limit of the route has passed. Whoever is waited for has not answered in time.
 pub(crate) fn observe_timeout(exchange: &Exchange) {
-    if let Some(endpoint) = exchange.endpoint() {
+    if let Some(endpoint) = exchange.asked_endpoint() {
         endpoint.observe(Event::Timeout);
     }
 }

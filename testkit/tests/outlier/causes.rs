@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use weft_testkit::{
-    Behaviour, Mesh, Upstream, client, eventually,
+    Behaviour, Client, Http2Behaviour, Http2Upstream, Mesh, Upstream, client, eventually,
     mesh::free_address,
     objects::{file, rules},
 };
@@ -202,4 +202,30 @@ async fn as_many_errors_are_needed_with_two_hundred_routes_as_with_one() {
             1.0
         );
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_is_not_blamed_for_the_wait_at_our_own_limit() {
+    let upstream = Http2Upstream::start(Some(1), |_| Http2Behaviour::ok("two"));
+    let service = service_at(&[upstream.address()]).replace("{name: http,", "{name: http2,");
+    let route =
+        format!("    - {{route: [{{destination: {{host: {HOST}}}}}], timeout: 200ms, retries: {{attempts: 0}}}}\n");
+    let detection = format!("outlierDetection: {{consecutive5xxErrors: 1, maxEjectionPercent: 100, {LONG}}}");
+    let traffic = policy(&format!(
+        "{{connectionPool: {{tcp: {{maxConnections: 1}}}}, {detection}}}"
+    ));
+    let mesh = Mesh::start(&[service], &file(&[rules(HOST, &route), traffic]), 1).await;
+    // It keeps the only stream of the only connection: its limit begins at its end.
+    let mut busy = Client::connect(mesh.address()).await;
+    let post = client::request("POST", "shop.test", "/", &[("content-length", "5")]);
+    busy.send(&post).await.expect("room");
+    eventually("the stream is in use", async || {
+        (upstream.counts().streams_max == 1).then_some(())
+    })
+    .await;
+    assert_eq!(mesh.get("/", &[]).await.status, 504);
+    assert_eq!(ejected(&mesh).await, 0.0);
+    busy.send("hello").await.expect("room");
+    assert_eq!(busy.reply(false).await.expect("a reply").status, 200);
+    assert_eq!(mesh.get("/", &[]).await.status, 200);
 }
