@@ -22,6 +22,9 @@ use super::relay_headers;
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// What a worker keeps of all bodies together: as many as 32 of the longest.
 const WORKER_BYTES_MAX: usize = 32 << 20;
+/// Pieces of a body are put together up to this size: a piece of one byte takes a hundred, and may hold on to the whole buffer
+/// that it was read into.
+const JOINED_BYTES_MAX: usize = 512;
 
 /// What a worker may keep. Atomic, since a connection that was lent is driven by another thread.
 #[derive(Debug, Default)]
@@ -160,6 +163,18 @@ impl Piece {
     }
 }
 
+fn push(pieces: &mut VecDeque<Piece>, piece: Piece) {
+    match (pieces.back_mut(), piece) {
+        (Some(Piece::Data(last)), Piece::Data(data)) if last.len() + data.len() <= JOINED_BYTES_MAX => {
+            *last = [&last[..], &data[..]].concat().into();
+        }
+        (_, Piece::Data(data)) if data.len() <= JOINED_BYTES_MAX => {
+            pieces.push_back(Piece::Data(Bytes::copy_from_slice(&data)));
+        }
+        (_, piece) => pieces.push_back(piece),
+    }
+}
+
 /// A body that arrives, and what is kept of the part that has.
 struct Kept {
     incoming: Incoming,
@@ -244,8 +259,9 @@ impl Kept {
         let size = piece.size();
         if self.keeping && self.bytes.saturating_add(size) <= REQUEST_BYTES_MAX && self.budget.take(size) {
             self.bytes += size;
-            self.pieces.push_back(piece);
-            self.sent += 1;
+            push(&mut self.pieces, piece);
+            // Kept and sent are the same at this point: what comes has been asked for after all that is kept.
+            self.sent = self.pieces.len();
         } else {
             self.let_go();
             self.lost = true;
@@ -320,5 +336,23 @@ mod tests {
         budget.give_back(10);
         assert!(!budget.take(11));
         assert!(budget.take(10));
+    }
+
+    #[test]
+    fn a_body_of_single_bytes_takes_no_more_than_its_size() {
+        let mut pieces = VecDeque::new();
+        let body: Vec<u8> = (0..10_000_u32).map(|number| number as u8).collect();
+        for byte in &body {
+            push(&mut pieces, Piece::Data(Bytes::copy_from_slice(&[*byte])));
+        }
+        push(&mut pieces, Piece::Data(vec![1; 2 * JOINED_BYTES_MAX].into()));
+        push(&mut pieces, Piece::Trailers(HeaderMap::new()));
+        assert_eq!(pieces.len(), body.len().div_ceil(JOINED_BYTES_MAX) + 2);
+        let kept: Vec<u8> = pieces
+            .into_iter()
+            .filter_map(|piece| piece.into_frame().into_data().ok())
+            .flatten()
+            .collect();
+        assert_eq!(kept, [body, vec![1; 2 * JOINED_BYTES_MAX]].concat());
     }
 }
