@@ -101,8 +101,11 @@ impl Http2Pool {
             } else if shared.open.borrow().is_empty() {
                 self.dial(worker, cluster, endpoint, &shared, None, asked).await?;
             } else {
-                // At the limit, and the streams of what is open are used up: one of them ends before others would give way.
-                shared.changed.notified().await;
+                // At the limit, and the streams of what is open are used up: mostly one of them ends before others would give
+                // way. A permit that comes free elsewhere, or a raised limit, is looked for after a turn; to queue for it would
+                // make our own connection give way.
+                let ended = tokio::time::timeout(TURN, shared.changed.notified()).await;
+                tracing::trace!(ended = ended.is_ok(), "waited for a stream at the limit");
             }
             asked.set(false);
             if let Some(lease) = shared.take() {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use h2::Reason;
 use http::Request;
 use weft_testkit::{
-    Behaviour, Http2Behaviour, Http2Client, Http2Upstream, Mesh, Upstream,
+    Behaviour, Http2Behaviour, Http2Client, Http2Upstream, Mesh, Upstream, eventually,
+    eventually::in_time,
+    mesh::RULES,
     objects::{file, rules, service},
 };
 
-use crate::{client, counted, futures, mesh, post};
+use crate::{client, counted, futures, mesh, post, rule_file};
 
 #[tokio::test]
 async fn an_upstream_that_answers_no_ping_is_given_up() {
@@ -156,6 +158,48 @@ async fn a_limit_on_connections_holds_for_http_2_with_many_workers() {
         assert!(counts.open_max <= limit, "limit {limit}, {workers} workers: {counts:?}");
         assert!(counts.streams_max <= 2, "{counts:?}");
     }
+}
+
+#[tokio::test]
+async fn a_raised_limit_lets_in_who_waits_beside_an_endless_stream() {
+    let upstream = Http2Upstream::start(Some(1), |call| Http2Behaviour::Answer {
+        delay: Duration::from_secs(if call.path == "/endless" { 3600 } else { 0 }),
+        fields: Vec::new(),
+        body: Some("two"),
+        trailers: Vec::new(),
+    });
+    let policy = |limit: u32| format!("{{connectionPool: {{tcp: {{maxConnections: {limit}}}}}}}");
+    let mesh = mesh(upstream.address(), "http2", &policy(1), 1).await;
+    let (endless, waiting) = (client(&mesh).await, client(&mesh).await);
+    let raise = async {
+        eventually("one waits", async || {
+            let page = mesh.admin("/stats/prometheus").await.text();
+            let mut lines = page
+                .lines()
+                .filter(|line| line.starts_with("envoy_cluster_upstream_rq_pending_active"));
+            lines.any(|line| line.ends_with(" 1")).then_some(())
+        })
+        .await;
+        mesh.control.replace(RULES, &rule_file(&policy(2)));
+    };
+    let second = async {
+        eventually("the stream is taken", async || {
+            upstream
+                .calls()
+                .iter()
+                .any(|call| call.path == "/endless")
+                .then_some(())
+        })
+        .await;
+        let (reply, ()) = tokio::join!(waiting.get("/"), raise);
+        reply.expect("a reply").status
+    };
+    // The endless one is dropped with the test.
+    let status = tokio::select! {
+        _ = Box::pin(endless.get("/endless")) => panic!("an endless stream has ended"),
+        status = in_time("the waiting request is answered", Box::pin(second)) => status,
+    };
+    assert_eq!(status, 200);
 }
 
 #[tokio::test]

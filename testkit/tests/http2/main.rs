@@ -13,6 +13,16 @@ use weft_testkit::{
 /// A gateway in front of one service `web`, whose port is declared as `protocol`, and what a DestinationRule says of it.
 async fn mesh(address: std::net::SocketAddr, protocol: &str, policy: &str, workers: usize) -> Mesh {
     let web = service("web", &[("v1", address)]).replace("{name: http,", &format!("{{name: {protocol},"));
+    let mesh = Mesh::start(&[web], &rule_file(policy), workers).await;
+    eventually("the route is live", async || {
+        (mesh.get("/ready", &[]).await.status != 404).then_some(())
+    })
+    .await;
+    mesh
+}
+
+/// The rules of [`mesh`] with this traffic policy.
+fn rule_file(policy: &str) -> String {
     let mut objects = vec![rules("web", "    - route: [{destination: {host: web}}]\n")];
     if !policy.is_empty() {
         objects.push(format!(
@@ -25,12 +35,7 @@ spec:
 "
         ));
     }
-    let mesh = Mesh::start(&[web], &file(&objects), workers).await;
-    eventually("the route is live", async || {
-        (mesh.get("/ready", &[]).await.status != 404).then_some(())
-    })
-    .await;
-    mesh
+    file(&objects)
 }
 
 async fn client(mesh: &Mesh) -> Http2Client {
