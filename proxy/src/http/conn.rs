@@ -5,7 +5,6 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use weft_proxy_core::chain::{
-    Codec as CodecType, ConnectionFacts, HttpConnectionManager, Listener, Network, TransportProtocol,
+    Codec as CodecType, ConnectionFacts, HttpConnectionManager, Listener, Network, Origin, Spoken, TransportProtocol,
 };
 
 use super::conn_h2;
@@ -49,8 +48,8 @@ pub(crate) struct ConnContext {
     pub(crate) state: Arc<ConnState>,
     pub(crate) manager: Arc<HttpConnectionManager>,
     pub(crate) server: HeaderValue,
-    pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
+    /// Where the connection comes from and where its client meant it to go.
+    pub(crate) origin: Origin,
     pub(crate) scheme: &'static str,
     /// The peer's address as a header value, made once.
     pub(crate) peer_value: HeaderValue,
@@ -98,8 +97,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: T
         state,
         manager,
         server,
-        peer,
-        local,
+        origin: Origin {
+            source: peer,
+            destination: local,
+            is_restored: listener.use_original_dst || listener.inspectors.original_dst,
+            direction: listener.direction,
+            spoken: Spoken::Unknown,
+        },
         scheme: "http",
         peer_value,
         requests: Cell::new(0),

@@ -72,7 +72,7 @@ pub(super) async fn serve(context: Rc<ConnContext>, stream: Rewind<TcpStream>) {
     .await;
     if let Err(error) = ended {
         // Its requests have been counted when their exchanges were dropped.
-        tracing::debug!(peer = %context.peer, %error, "an HTTP/2 connection broke");
+        tracing::debug!(peer = %context.origin.source, %error, "an HTTP/2 connection broke");
     }
 }
 

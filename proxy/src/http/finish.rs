@@ -79,7 +79,7 @@ pub(super) fn fail(context: &ConnContext, mut exchange: Exchange, failed: &Faile
     }
     if let Some(route) = &failed.route {
         let format = FormatContext {
-            downstream_remote: Some(context.peer),
+            downstream_remote: Some(context.origin.source),
             response_code: Some(verdict.status.as_u16()),
             ..FormatContext::default()
         };

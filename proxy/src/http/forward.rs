@@ -113,7 +113,7 @@ fn accept(context: &ConnContext, parts: &mut Parts) -> Result<Accepted, Failed> 
         }
         _ => {}
     }
-    match head::check(parts, &context.manager, context.local.port())? {
+    match head::check(parts, &context.manager, context.origin.destination.port())? {
         Checked::Forward => {}
         Checked::Redirect(path) => return Ok(Accepted::Answered(path_redirect(context, parts, &path)?)),
     }

@@ -20,9 +20,9 @@ use crate::upstream::attempt::Answer;
 /// What `%…%` operators may read of a request.
 pub(super) fn format_context<'a>(context: &'a ConnContext, parts: &'a Parts) -> FormatContext<'a> {
     FormatContext {
-        downstream_remote: Some(context.peer),
-        downstream_direct_remote: Some(context.peer),
-        downstream_local: Some(context.local),
+        downstream_remote: Some(context.origin.source),
+        downstream_direct_remote: Some(context.origin.source),
+        downstream_local: Some(context.origin.destination),
         method: Some(parts.method.as_str()),
         path: parts.uri.path_and_query().map(|path| path.as_str()),
         authority: parts.headers.get(HOST).and_then(|host| host.to_str().ok()),

@@ -10,18 +10,25 @@ use super::listener::Listener;
 pub struct Listeners {
     all: Vec<Arc<Listener>>,
     by_address: FxHashMap<SocketAddr, usize>,
+    by_name: FxHashMap<Arc<str>, usize>,
 }
 
 impl Listeners {
     /// Indexes listeners. Of two with the same address the first is found.
     pub fn new(all: Vec<Arc<Listener>>) -> Self {
         let mut by_address = FxHashMap::default();
+        let mut by_name = FxHashMap::default();
         for (place, listener) in all.iter().enumerate() {
+            by_name.entry(listener.name.clone()).or_insert(place);
             for address in std::iter::once(&listener.address).chain(&listener.additional) {
                 by_address.entry(*address).or_insert(place);
             }
         }
-        Self { all, by_address }
+        Self {
+            all,
+            by_address,
+            by_name,
+        }
     }
 
     /// All of them, in the order given.
@@ -31,7 +38,7 @@ impl Listeners {
 
     /// The listener with a name.
     pub fn named(&self, name: &str) -> Option<&Arc<Listener>> {
-        self.all.iter().find(|listener| *listener.name == *name)
+        self.by_name.get(name).map(|place| &self.all[*place])
     }
 
     /// The listener for an address: the very one, else the one for all addresses with this port.

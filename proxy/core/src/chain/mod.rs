@@ -6,6 +6,7 @@ mod find;
 mod http;
 mod listener;
 mod listeners;
+mod origin;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -17,4 +18,5 @@ pub use http::{
 };
 pub use listener::{ChainMatch, Cidr, CidrError, Direction, FilterChain, Inspectors, Listener, Network, SourceType};
 pub use listeners::Listeners;
+pub use origin::{Origin, Spoken};
 pub use tcp::{TcpDestination, TcpProxy};

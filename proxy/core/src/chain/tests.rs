@@ -243,6 +243,7 @@ fn captured_connections_go_to_the_listener_of_their_destination() {
         let served = listeners.hand_over(capture, destination.parse().unwrap());
         assert_eq!(&*served.name, wanted, "{destination}");
     }
+    assert!(listeners.named("10.0.0.8_3306").is_none());
     let plain = listeners.named("0.0.0.0_3306").unwrap();
     assert_eq!(
         &*listeners.hand_over(plain, "10.0.0.7:3306".parse().unwrap()).name,
