@@ -56,6 +56,11 @@ pub enum Outcome {
     },
     /// The proxy answers itself.
     Reply(LocalReply),
+    /// The proxy answers itself, in gRPC's words.
+    GrpcStatus {
+        /// Name of the status.
+        grpc_status: &'static str,
+    },
     /// The connection is not served.
     Error {
         /// Why not.

@@ -95,6 +95,7 @@ impl Display for Outcome {
                     None => Ok(()),
                 }
             }
+            Outcome::GrpcStatus { grpc_status } => write!(f, "answered here with gRPC status {grpc_status}"),
             Outcome::Error { error } => f.write_str(match error {
                 Refusal::NoListener => "refused: nothing listens on this port",
                 Refusal::TlsRequired => "refused: this port takes TLS only",

@@ -2,11 +2,12 @@
 //! owns: asking core's steps in the order in which the proxy asks them.
 //! may not touch: the outcome of a step.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use weft_proxy_core::{
     chain::HttpConnectionManager,
+    filter::{CorsGrant, Then, decide, grpc_name},
     route::{
         Action, ClusterChoice, Destination as Choice, FormatContext, Forward, Found, HeaderOps, Normalized,
         RequestHead, RetryOn, Route,
@@ -74,6 +75,31 @@ fn act(
     head: &RequestHead<'_>,
     why: &mut Vec<String>,
 ) -> Answer {
+    // What is drawn for a share of requests is told as a share; what befalls all of them is what becomes of this one.
+    let filtered = decide(&route.filters, manager.filters, head, || u64::MAX);
+    let is_grpc = call
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind.starts_with("application/grpc"));
+    match filtered.then {
+        Then::Route => {}
+        Then::Abort(abort) => {
+            why.push("the fault of this rule".into());
+            return match abort.grpc_status.and_then(grpc_name) {
+                Some(grpc_status) if is_grpc => Outcome::GrpcStatus { grpc_status }.into(),
+                _ => local(abort.status.as_u16(), HeaderMap::new(), None, route, head).into(),
+            };
+        }
+        Then::Preflight(headers) => {
+            why.push("the cross-origin policy of this rule".into());
+            return Outcome::Reply(LocalReply {
+                status: 200,
+                headers: texts(&headers),
+                body: None,
+            })
+            .into();
+        }
+    }
     match &route.action {
         Action::Redirect(redirect) => {
             let mut headers = HeaderMap::new();
@@ -86,7 +112,13 @@ fn act(
             let body = String::from_utf8_lossy(&direct.body).into_owned();
             local(direct.status.as_u16(), HeaderMap::new(), Some(body), route, head).into()
         }
-        Action::Forward(forward) => sent(node, manager, call, route, forward, head, why),
+        Action::Forward(forward) => {
+            let mut answer = sent(node, manager, call, route, forward, head, why);
+            if let (Some(details), Some(grant)) = (&mut answer.details, &filtered.grant) {
+                details.response_headers.set.extend(granted(grant));
+            }
+            answer
+        }
     }
 }
 
@@ -95,12 +127,25 @@ fn local(status: u16, mut headers: HeaderMap, body: Option<String>, route: &Rout
     route
         .response_headers
         .apply_to_response(&mut headers, &context(head, route));
+    Outcome::Reply(LocalReply {
+        status,
+        headers: texts(&headers),
+        body,
+    })
+}
+
+fn granted(grant: &CorsGrant) -> BTreeMap<String, String> {
+    let mut headers = HeaderMap::new();
+    grant.apply(&mut headers);
+    texts(&headers)
+}
+
+fn texts(headers: &HeaderMap) -> BTreeMap<String, String> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = headers
+    headers
         .iter()
         .map(|(name, value)| (name.to_string(), text(value)))
-        .collect();
-    Outcome::Reply(LocalReply { status, headers, body })
+        .collect()
 }
 
 fn sent(

@@ -5,6 +5,7 @@
 mod alike;
 mod breakers;
 mod envoy;
+mod filters;
 mod http2;
 mod opaque;
 mod outliers;

@@ -5,6 +5,8 @@
 pub mod chain;
 pub mod route;
 
+pub mod filter;
+
 pub mod cluster;
 
 pub mod balance;

@@ -23,6 +23,12 @@ pub(crate) enum Failure {
     Request(RequestFailure),
     Route(RouteFailure),
     Upstream(UpstreamFailure),
+    /// None: the route asks for this answer.
+    Fault {
+        status: StatusCode,
+        /// For clients that speak gRPC.
+        grpc_status: Option<u8>,
+    },
     /// A limit of the cluster: nothing was sent to anybody.
     Overflow(Overflow),
 }
@@ -133,6 +139,9 @@ impl Failure {
             Failure::Request(failure) => failure.verdict(),
             Failure::Route(failure) => failure.verdict(),
             Failure::Upstream(failure) => failure.verdict(),
+            Failure::Fault { status, .. } => {
+                verdict(status, Flag::Fi, Side::Local, "local.fault.abort", "fault filter abort")
+            }
             Failure::Overflow(overflow) => overflow_verdict(overflow),
         }
     }

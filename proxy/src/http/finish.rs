@@ -87,11 +87,12 @@ pub(super) fn fail(context: &ConnContext, mut exchange: Exchange, failed: &Faile
             .response_headers
             .apply_to_response(response.headers_mut(), &format);
     }
-    let deadline = matches!(
-        failed.failure,
-        Failure::Route(RouteFailure::Timeout | RouteFailure::TryTimeout)
-    );
-    response = shape(&exchange, response, deadline.then_some(grpc::DEADLINE_EXCEEDED));
+    let grpc_status = match failed.failure {
+        Failure::Route(RouteFailure::Timeout | RouteFailure::TryTimeout) => Some(grpc::DEADLINE_EXCEEDED),
+        Failure::Fault { grpc_status, .. } => grpc_status,
+        Failure::Request(_) | Failure::Route(_) | Failure::Upstream(_) | Failure::Overflow(_) => None,
+    };
+    response = shape(&exchange, response, grpc_status);
     // Nobody is there to read the reply to a request that was left: it has no code.
     if failed.failure != Failure::Request(RequestFailure::Left) {
         exchange.reply(response.status(), response.headers());

@@ -6,49 +6,55 @@
 pub(crate) enum Flag {
     /// No healthy upstream endpoint.
     Uh = 0,
+    /// A time limit of the route ended the request.
+    Ut,
+    /// The upstream reset the stream.
+    Ur,
     /// The connection to the upstream failed.
     Uf,
+    /// The upstream closed its connection.
+    Uc,
     /// A limit of the cluster was reached.
     Uo,
     /// No route.
     Nr,
-    /// The route names a cluster that is not there.
-    Nc,
-    /// A time limit of the route ended the request.
-    Ut,
-    /// The upstream closed its connection.
-    Uc,
+    /// The request was held back on purpose.
+    Di,
+    /// The request was answered on purpose.
+    Fi,
     /// The client left first.
     Dc,
-    /// The client broke the protocol.
-    Dpe,
-    /// The upstream broke the protocol.
-    Upe,
-    /// The client did not send or read in time.
-    Si,
-    /// The upstream reset the stream.
-    Ur,
-    /// The connection has lived as long as it may.
-    Dt,
     /// The request would have been tried again, had it not been as often as it may.
     Urx,
+    /// The client did not send or read in time.
+    Si,
+    /// The client broke the protocol.
+    Dpe,
+    /// The connection has lived as long as it may.
+    Dt,
+    /// The upstream broke the protocol.
+    Upe,
+    /// The route names a cluster that is not there.
+    Nc,
 }
 
-const LETTERS: [(Flag, &str); 14] = [
+const LETTERS: [(Flag, &str); 16] = [
     (Flag::Uh, "UH"),
+    (Flag::Ut, "UT"),
+    (Flag::Ur, "UR"),
     (Flag::Uf, "UF"),
+    (Flag::Uc, "UC"),
     (Flag::Uo, "UO"),
     (Flag::Nr, "NR"),
-    (Flag::Nc, "NC"),
-    (Flag::Ut, "UT"),
-    (Flag::Uc, "UC"),
+    (Flag::Di, "DI"),
+    (Flag::Fi, "FI"),
     (Flag::Dc, "DC"),
-    (Flag::Dpe, "DPE"),
-    (Flag::Upe, "UPE"),
-    (Flag::Si, "SI"),
-    (Flag::Ur, "UR"),
-    (Flag::Dt, "DT"),
     (Flag::Urx, "URX"),
+    (Flag::Si, "SI"),
+    (Flag::Dpe, "DPE"),
+    (Flag::Dt, "DT"),
+    (Flag::Upe, "UPE"),
+    (Flag::Nc, "NC"),
 ];
 
 /// A set of flags.
@@ -94,6 +100,9 @@ mod tests {
         assert_eq!(flags.to_string(), "UC");
         flags.raise(Flag::Uf);
         assert_eq!(flags.to_string(), "UF,UC");
+        flags.raise(Flag::Fi);
+        flags.raise(Flag::Di);
+        assert_eq!(flags.to_string(), "UF,UC,DI,FI");
         assert_eq!(Flags::NONE.to_string(), "-");
     }
 }

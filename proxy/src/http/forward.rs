@@ -1,29 +1,29 @@
-//! The life of a request: head → route → headers → attempts → reply. Read it from top to bottom.
+//! The life of a request: head → route → filters → headers → attempts → reply. Read it from top to bottom.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::TRANSFER_ENCODING;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use weft_proxy_core::chain::RouteSource;
-use weft_proxy_core::route::{Action, FormatContext, Forward, RequestHead, Route};
+use weft_proxy_core::filter::CorsGrant;
+use weft_proxy_core::route::{Action, Forward, Route};
 
 use super::body::{ReplyBody, RequestBody};
 use super::conn::ConnContext;
 use super::deadline::Deadline;
 use super::exchange::{Exchange, head_bytes};
 use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
+use super::find::{Way, find};
 use super::finish::{close_if, fail, finish, is_unread, path_redirect, shape, stream};
 use super::head::{self, Checked};
-use super::prepare::{dress, format_context, prepare};
+use super::prepare::{dress, prepare};
 use super::relay_headers;
-use super::{grpc, reply, upgrade};
-use crate::snapshot::Snapshot;
+use super::{filter, grpc, upgrade};
 use crate::upstream::attempt::Answer;
 use crate::upstream::attempts;
 use crate::upstream::cluster::Cluster;
@@ -34,9 +34,10 @@ pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>
     let mut exchange = begin(&context, &request);
     let (parts, incoming) = request.into_parts();
     let mut incoming = Some(incoming);
-    let relayed = relay(&context, parts, &mut incoming, &mut exchange).await;
+    let mut grant = None;
+    let relayed = relay(&context, parts, &mut incoming, &mut grant, &mut exchange).await;
     let unread = is_unread(&context, incoming, &exchange).await;
-    match relayed {
+    let response = match relayed {
         Ok(Reply::Upstream(answer, deadline)) => finish(&context, stream(answer, exchange, deadline), true),
         Ok(Reply::Tunnel(answer, client)) => {
             finish(&context, upgrade::tunnel(&context, answer, client, exchange), true)
@@ -49,7 +50,8 @@ pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>
             finish(&context, close_if(unread, response), false)
         }
         Err(failed) => finish(&context, close_if(unread, fail(&context, exchange, &failed)), false),
-    }
+    };
+    filter::cross(grant, response)
 }
 
 /// A reply that went well.
@@ -125,23 +127,30 @@ fn accept(context: &ConnContext, parts: &mut Parts) -> Result<Accepted, Failed> 
     Ok(Accepted::Forward(client_upgrade))
 }
 
-/// Takes `incoming` when the request goes to an upstream.
+/// Takes `incoming` when the request goes to an upstream. `grant` is what the reply tells the page that asked.
 async fn relay(
     context: &ConnContext,
     mut parts: Parts,
     incoming: &mut Option<Incoming>,
+    grant: &mut Option<CorsGrant>,
     exchange: &mut Exchange,
 ) -> Result<Reply, Failed> {
     let client_upgrade = match accept(context, &mut parts)? {
         Accepted::Forward(upgrade) => upgrade,
         Accepted::Answered(response) => return Ok(Reply::Local(response)),
     };
-    let (route, cluster, place) = match context
+    let found = context
         .worker
-        .with_snapshot(|snapshot| find(snapshot, context, &parts))?
-    {
-        Found::Local(response) => return Ok(Reply::Local(response)),
-        Found::Upstream { route, cluster, place } => (route, cluster, place),
+        .with_snapshot(|snapshot| find(snapshot, context, &parts))?;
+    filter::hold(found.passed.delay, exchange).await;
+    *grant = found.passed.grant;
+    let (route, cluster, place) = match found.way? {
+        Way::Local(response) => return Ok(Reply::Local(response)),
+        Way::Abort { failed, destination } => {
+            destination.iter().for_each(|labels| exchange.set_destination(labels));
+            return Err(failed);
+        }
+        Way::Upstream { route, cluster, place } => (route, cluster, place),
     };
     let Action::Forward(forward) = &route.action else {
         return Err(RouteFailure::NotFound.into());
@@ -226,82 +235,4 @@ fn blame(context: &ConnContext, exchange: &Exchange, failure: Failure) -> Failur
         (true, None) => Failure::Request(RequestFailure::Left),
         (false, _) => failure,
     }
-}
-
-/// What a route leads to, taken out of one snapshot.
-enum Found {
-    /// A cluster; `place` is the destination's among those of the route's choice.
-    Upstream {
-        route: Arc<Route>,
-        cluster: Arc<Cluster>,
-        place: usize,
-    },
-    /// An answer of our own.
-    Local(Response<ReplyBody>),
-}
-
-fn find(snapshot: &Snapshot, context: &ConnContext, parts: &Parts) -> Result<Found, Failed> {
-    let table = match &context.manager.route {
-        RouteSource::Rds(name) => snapshot.route_table(name).ok_or(RouteFailure::NoTable)?,
-        RouteSource::Inline(table) => table,
-    };
-    let head = RequestHead {
-        method: parts.method.as_str(),
-        scheme: context.scheme,
-        authority: parts
-            .headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default(),
-        path: parts.uri.path(),
-        query: parts.uri.query(),
-        headers: &parts.headers,
-    };
-    let route = table.find(&head).map_err(|_miss| RouteFailure::NotFound)?.route;
-    match &route.action {
-        Action::Forward(forward) => {
-            let chosen = forward.choice.choose();
-            let place = forward
-                .choice
-                .destinations()
-                .iter()
-                .position(|one| std::ptr::eq(one, chosen));
-            match (snapshot.cluster(chosen.cluster.slot), place) {
-                (Some(cluster), Some(place)) => Ok(Found::Upstream {
-                    route: route.clone(),
-                    cluster: cluster.clone(),
-                    place,
-                }),
-                _ => Err(Failed {
-                    failure: Failure::Route(RouteFailure::NoCluster),
-                    route: Some(route.clone()),
-                }),
-            }
-        }
-        Action::Redirect(redirect) => match redirect.location(&route.matcher.path, &head) {
-            Some(location) => Ok(local(context, route, parts, reply::redirect(redirect.status, location))),
-            None => Err(RequestFailure::Path.into()),
-        },
-        Action::DirectResponse(direct) => Ok(local(
-            context,
-            route,
-            parts,
-            reply::local(direct.status, direct.body.clone()),
-        )),
-    }
-}
-
-/// Response header operations of a route on a reply that needs no upstream.
-fn local(context: &ConnContext, route: &Route, parts: &Parts, mut response: Response<ReplyBody>) -> Found {
-    if !route.response_headers.is_empty() {
-        let format = FormatContext {
-            response_code: Some(response.status().as_u16()),
-            request: Some(&parts.headers),
-            ..format_context(context, parts)
-        };
-        route
-            .response_headers
-            .apply_to_response(response.headers_mut(), &format);
-    }
-    Found::Local(response)
 }

@@ -7,6 +7,8 @@ mod conn_h2;
 pub(crate) mod conn_state;
 pub(crate) mod guard;
 
+mod filter;
+mod find;
 pub(crate) mod forward;
 mod grpc;
 mod head;

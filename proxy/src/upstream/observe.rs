@@ -194,6 +194,7 @@ fn event_of(failure: Failure) -> Option<Event> {
             RouteFailure::NoTable | RouteFailure::NotFound | RouteFailure::NoCluster | RouteFailure::NoEndpoint,
         )
         | Failure::Request(_)
+        | Failure::Fault { .. }
         | Failure::Overflow(_) => None,
     }
 }

@@ -205,6 +205,8 @@ pub struct HttpFilters {
     pub cors: bool,
     /// Faults of routes are in force.
     pub fault: bool,
+    /// Cross-origin policies come first; else faults do, as Istio has them.
+    pub cors_before_fault: bool,
     /// Client-sent `x-envoy-*` control headers are not looked at.
     pub suppress_envoy_headers: bool,
 }

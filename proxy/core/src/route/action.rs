@@ -45,6 +45,13 @@ pub struct RouteFilters {
     pub cors: Option<Cors>,
 }
 
+impl RouteFilters {
+    /// Whether the route asks for none, as nearly all do.
+    pub fn is_empty(&self) -> bool {
+        self.fault.is_none() && self.cors.is_none()
+    }
+}
+
 /// What is done with a request.
 #[derive(Debug)]
 #[expect(

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::bind::ClusterRef;
 use super::matcher::HeaderMatch;
@@ -196,7 +196,7 @@ pub struct FaultAbort {
     /// The status; with a gRPC status the HTTP status is 200.
     pub status: StatusCode,
     /// The gRPC status, where one is wanted.
-    pub grpc_status: Option<u32>,
+    pub grpc_status: Option<u8>,
     /// Share of requests.
     pub share: Percentage,
 }
@@ -206,14 +206,14 @@ pub struct FaultAbort {
 pub struct Cors {
     /// Origins that are allowed.
     pub allow_origins: Vec<StringMatch>,
-    /// `access-control-allow-methods`.
-    pub allow_methods: Option<String>,
-    /// `access-control-allow-headers`.
-    pub allow_headers: Option<String>,
+    /// `access-control-allow-methods`; `*` is an echo of what is asked for.
+    pub allow_methods: Option<HeaderValue>,
+    /// `access-control-allow-headers`; `*` is an echo of what is asked for.
+    pub allow_headers: Option<HeaderValue>,
     /// `access-control-expose-headers`.
-    pub expose_headers: Option<String>,
+    pub expose_headers: Option<HeaderValue>,
     /// `access-control-max-age`, as text.
-    pub max_age: Option<String>,
+    pub max_age: Option<HeaderValue>,
     /// `access-control-allow-credentials: true` is sent.
     pub allow_credentials: bool,
     /// A preflight whose origin is not allowed is forwarded (Istio's default) rather than answered.

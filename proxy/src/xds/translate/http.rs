@@ -277,7 +277,10 @@ fn filters(context: &mut Context<'_>, source: &pb::hcm::HttpConnectionManager) -
                 let router = unpack::<pb::router::Router>(any).at_index("http_filters", index)?;
                 filters.suppress_envoy_headers = router.suppress_envoy_headers;
             }
-            CORS => filters.cors = true,
+            CORS => {
+                filters.cors = true;
+                filters.cors_before_fault = !filters.fault;
+            }
             FAULT => filters.fault = true,
             guard if GUARDS.contains(&guard) => {
                 return Err(unsupported("a filter that refuses requests")).at_index("http_filters", index);

@@ -1,4 +1,5 @@
-use ::http::{HeaderName, StatusCode};
+use ::http::{HeaderName, HeaderValue, StatusCode};
+use weft_proxy_core::filter::grpc_name;
 use weft_proxy_core::route::{
     Cors, Delay, Fault, FaultAbort, HashKey, Mirror, Percentage, RetryOn, RetryPolicy, RouteFilters,
 };
@@ -222,7 +223,9 @@ pub(super) fn filters(
             .map(|any| fault(context, any))
             .transpose()
             .at("typed_per_filter_config[fault]")?,
+        // Envoy: redirects and direct responses know nothing of origins.
         cors: setting(CORS)
+            .filter(|_| matches!(source.action, Some(pb::route::route::Action::Route(_))))
             .map(cors)
             .transpose()
             .at("typed_per_filter_config[cors]")?,
@@ -276,11 +279,18 @@ fn fault(context: &mut Context<'_>, any: &Any) -> Outcome<Fault> {
                     share,
                 })
             }
-            Some(ErrorType::GrpcStatus(code)) => Some(FaultAbort {
-                status: StatusCode::OK,
-                grpc_status: Some(*code),
-                share,
-            }),
+            Some(ErrorType::GrpcStatus(code)) => {
+                let status = u8::try_from(*code).ok().filter(|code| grpc_name(*code).is_some());
+                Some(FaultAbort {
+                    status: StatusCode::OK,
+                    grpc_status: Some(
+                        status
+                            .ok_or_else(|| invalid(code, "a gRPC status"))
+                            .at("abort.grpc_status")?,
+                    ),
+                    share,
+                })
+            }
             Some(ErrorType::HeaderAbort(_)) => {
                 context.ignore("fault.abort.header_abort");
                 None
@@ -293,16 +303,21 @@ fn fault(context: &mut Context<'_>, any: &Any) -> Outcome<Fault> {
 
 fn cors(any: &Any) -> Outcome<Cors> {
     let source = unpack::<pb::cors::CorsPolicy>(any)?;
-    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let text = |text: &str, field: &str| {
+        let value = HeaderValue::from_str(text).map_err(|_| invalid(text, "a header value"));
+        value
+            .at(field)
+            .map(|value| Some(value).filter(|value| !value.is_empty()))
+    };
     let origins = source.allow_origin_string_match.iter().enumerate();
     Ok(Cors {
         allow_origins: origins
             .map(|(index, one)| string(one).at_index("allow_origin_string_match", index))
             .collect::<Outcome<_>>()?,
-        allow_methods: text(&source.allow_methods),
-        allow_headers: text(&source.allow_headers),
-        expose_headers: text(&source.expose_headers),
-        max_age: text(&source.max_age),
+        allow_methods: text(&source.allow_methods, "allow_methods")?,
+        allow_headers: text(&source.allow_headers, "allow_headers")?,
+        expose_headers: text(&source.expose_headers, "expose_headers")?,
+        max_age: text(&source.max_age, "max_age")?,
         allow_credentials: truth(source.allow_credentials.as_ref()),
         forward_unmatched_preflights: source
             .forward_not_matching_preflights

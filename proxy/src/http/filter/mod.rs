@@ -1,0 +1,7 @@
+//! in → out: what core made of a request by the filters of its route → a wait, a reply, headers of the response.
+//! owns: doing it.
+//! may not touch: whether it is done, clusters, pools.
+
+mod apply;
+
+pub(super) use apply::{Passed, cross, hold, preflight};

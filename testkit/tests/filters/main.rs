@@ -1,0 +1,5 @@
+//! Filters of routes on real sockets: faults, cross-origin policies, copies.
+
+mod cors;
+mod fault;
+mod stage;
