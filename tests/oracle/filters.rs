@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use weft_testkit::{
     Behaviour, Client, Upstream,
     client::request,
+    eventually,
     objects::{rules, service},
 };
 
@@ -205,5 +206,75 @@ async fn who_leaves_during_a_delay_reaches_nobody() {
             .await
             .expect("a reply");
         assert_eq!(upstream.ledger().counts().requests, 1, "{who:?}");
+    }
+}
+
+/// What is compared of a copy: start line, host, fields of rules, body.
+type Copied = (String, Option<String>, Option<String>, Option<String>, usize);
+
+#[tokio::test]
+async fn both_send_the_same_copies() {
+    const RULES: &str = r#"    - match: [{uri: {prefix: /old}}]
+      rewrite: {uri: /new, authority: new.test}
+      headers: {request: {set: {x-rule: said}}}
+      mirrors: [{destination: {host: copy}}, {destination: {host: copy}}]
+      route: [{destination: {host: web}}]
+    - match: [{uri: {prefix: /abort}}]
+      fault: {abort: {percentage: {value: 100}, httpStatus: 500}}
+      mirror: {host: copy}
+      route: [{destination: {host: web}}]
+    - match: [{uri: {prefix: /zero}}]
+      mirror: {host: copy}
+      mirrorPercentage: {value: 0}
+      route: [{destination: {host: web}}]
+    - mirror: {host: copy}
+      route: [{destination: {host: web}}]
+"#;
+    let (web, copy) = (application(), Upstream::named("copy"));
+    let services = [("web", web.address()), ("copy", copy.address())].map(|(name, at)| service(name, &[("v1", at)]));
+    let stage = Stage::new("HTTP", &[&services[..], &[rules(HOST, RULES)]].concat());
+    let mut theirs: Option<Vec<Copied>> = None;
+    for who in BOTH {
+        let _side = stage.enter(who).await;
+        copy.ledger().clear();
+        let body = vec![b'b'; 50_000];
+        for (method, path, body) in [
+            ("GET", "/old/a?q=1", &[][..]),
+            ("POST", "/old/b", &body),
+            ("GET", "/abort", &[]),
+            ("GET", "/zero", &[]),
+            ("POST", "/plain", &body),
+            ("DELETE", "/plain?x=%20", &[]),
+        ] {
+            let length = body.len().to_string();
+            let fields = [("content-length", length.as_str())];
+            let fields = if method == "POST" { &fields[..] } else { &[] };
+            let mut client = Client::connect(stage.address()).await;
+            let bytes = [&request(method, "shop.test", path, fields)[..], body].concat();
+            client.ask(bytes).await.expect("a reply");
+        }
+        let seen = eventually("the copies arrive", async || {
+            let seen = copy.ledger().seen();
+            (seen.len() == 6 && copy.ledger().counts().active == 0).then_some(seen)
+        })
+        .await;
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        let mut copied: Vec<Copied> = seen
+            .iter()
+            .map(|seen| {
+                (
+                    seen.head.start.clone(),
+                    text(seen.field("host")),
+                    text(seen.field("x-rule")),
+                    text(seen.field("x-envoy-original-path")),
+                    seen.body.bytes.len(),
+                )
+            })
+            .collect();
+        copied.sort();
+        match &theirs {
+            None => theirs = Some(copied),
+            Some(theirs) => assert_eq!(*theirs, copied),
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::telemetry::family::{Family, Kind};
 use crate::upstream::attempts::RetryCounters;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::counters::Counter;
+use crate::upstream::counters::MirrorCounters;
 use crate::upstream::endpoint::EndpointState;
 use crate::upstream::observe::{CAUSES, OutlierState};
 
@@ -98,6 +99,22 @@ const RETRIES: [(&str, &str, Retries); 4] = [
     ),
 ];
 
+type Mirrors = fn(&MirrorCounters) -> &Counter;
+
+/// Copies of requests that a cluster gets.
+const MIRRORS: [(&str, &str, Mirrors); 2] = [
+    (
+        "weft_cluster_mirrors_total",
+        "Copies of requests that were begun.",
+        |mirrors| &mirrors.begun,
+    ),
+    (
+        "weft_cluster_mirrors_abandoned_total",
+        "Copies that were given up for limits of our own.",
+        |mirrors| &mirrors.abandoned,
+    ),
+];
+
 /// What a scrape shows.
 pub(super) fn families(main: &Main) -> Vec<Family<'static>> {
     let store = main.store.borrow();
@@ -115,6 +132,14 @@ pub(super) fn families(main: &Main) -> Vec<Family<'static>> {
         // A cluster that was never used is not listed: a mesh has many more than a proxy meets.
         for cluster in store.live().filter(|cluster| is_used(cluster)) {
             family.push(name(cluster), get(&cluster.state.retries).get() as f64);
+        }
+        families.push(family);
+    }
+    for (metric, help, get) in MIRRORS {
+        let mut family = Family::numbers(metric, Kind::Counter, help);
+        let mirrored = |cluster: &&Cluster| MIRRORS.iter().any(|(_, _, get)| get(&cluster.state.mirrors).get() > 0);
+        for cluster in store.live().map(|cluster| &**cluster).filter(mirrored) {
+            family.push(name(cluster), get(&cluster.state.mirrors).get() as f64);
         }
         families.push(family);
     }

@@ -11,9 +11,11 @@ use std::task::{Context, Poll};
 use super::deadline::Deadline;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::copy::{Copies, CopyBody};
 use super::exchange::Exchange;
 use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
 use super::relay_headers;
@@ -35,6 +37,9 @@ pub(crate) enum BodyError {
     /// The try that it belongs to was given up for another.
     #[error("the request is sent again elsewhere")]
     Superseded,
+    /// What it is a copy of broke off, or the copy was too slow.
+    #[error("the copy is given up")]
+    Abandoned,
 }
 
 /// Where a request body is.
@@ -59,6 +64,8 @@ pub(crate) struct Upload {
     /// A later try has not come to the end of what an earlier one had.
     resending: AtomicBool,
     waker: AtomicWaker,
+    /// Whoever else gets it; nearly always nobody.
+    copies: Copies,
 }
 
 impl Upload {
@@ -112,18 +119,25 @@ impl Upload {
         self.resending.store(resending, Relaxed);
     }
 
-    /// So many more bytes have come.
-    pub(super) fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Relaxed);
+    /// More bytes have come.
+    pub(super) fn data(&self, data: &Bytes) {
+        self.bytes.fetch_add(data.len() as u64, Relaxed);
+        self.copies.data(data);
+    }
+
+    pub(super) fn trailers(&self, trailers: &HeaderMap) {
+        self.copies.trailers(trailers);
     }
 
     pub(super) fn fail(&self) {
         self.failed.store(true, Relaxed);
+        self.copies.break_off();
         self.end();
     }
 
     pub(super) fn end(&self) {
         self.ended.store(true, Relaxed);
+        self.copies.finish();
         self.waker.wake();
     }
 }
@@ -136,15 +150,20 @@ pub(crate) enum RequestBody {
     Stream { incoming: Incoming, upload: Arc<Upload> },
     /// As it arrives, and kept for another try.
     Recorded(Recorded),
+    /// A copy of another one.
+    Copy(CopyBody),
 }
 
 impl RequestBody {
     /// The body as hyper hands it over, with the record of its progress if it has bytes.
-    pub(crate) fn new(incoming: Incoming) -> (Self, Option<Arc<Upload>>) {
+    pub(crate) fn new(incoming: Incoming, copies: Copies) -> (Self, Option<Arc<Upload>>) {
         if incoming.is_end_stream() {
             return (Self::Empty, None);
         }
-        let upload = Arc::new(Upload::default());
+        let upload = Arc::new(Upload {
+            copies,
+            ..Upload::default()
+        });
         (
             Self::Stream {
                 incoming,
@@ -164,16 +183,18 @@ impl Body for RequestBody {
             Self::Empty => return Poll::Ready(None),
             Self::Stream { incoming, upload } => (incoming, upload),
             Self::Recorded(recorded) => return recorded.poll_frame(cx),
+            Self::Copy(copy) => return copy.poll_frame(cx),
         };
         upload.ask();
         let mut frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
         match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    upload.add(data.len() as u64);
+                    upload.data(data);
                 }
                 if let Some(trailers) = frame.trailers_mut() {
                     relay_headers::remove_from_trailers(trailers);
+                    upload.trailers(trailers);
                 }
                 if incoming.is_end_stream() {
                     upload.end();
@@ -190,6 +211,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Stream { incoming, .. } => incoming.is_end_stream(),
             Self::Recorded(recorded) => recorded.is_end_stream(),
+            Self::Copy(copy) => copy.is_end_stream(),
         }
     }
 
@@ -198,6 +220,7 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream { incoming, .. } => incoming.size_hint(),
             Self::Recorded(recorded) => recorded.size_hint(),
+            Self::Copy(copy) => copy.size_hint(),
         }
     }
 }

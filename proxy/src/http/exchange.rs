@@ -22,7 +22,8 @@ use crate::worker::Worker;
 /// One request and its reply. Dropped before [`Exchange::complete`] or [`Exchange::fail`], the client has left.
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
-    connection: Arc<ConnState>,
+    /// `None` for a copy: no client waits for it.
+    connection: Option<Arc<ConnState>>,
     started: Instant,
     /// `None` until configuration has named one.
     destination: Option<Arc<DestinationLabels>>,
@@ -44,6 +45,15 @@ impl Exchange {
     /// Begins at the moment at which the head has been read.
     pub(crate) fn begin(worker: Rc<Worker>, connection: Arc<ConnState>, head_bytes: u64) -> Self {
         connection.began();
+        Self::new(worker, Some(connection), head_bytes)
+    }
+
+    /// A copy, which is an exchange of its own with the other cluster.
+    pub(crate) fn begin_copy(worker: Rc<Worker>, head_bytes: u64) -> Self {
+        Self::new(worker, None, head_bytes)
+    }
+
+    fn new(worker: Rc<Worker>, connection: Option<Arc<ConnState>>, head_bytes: u64) -> Self {
         Self {
             worker,
             connection,
@@ -175,7 +185,7 @@ impl Exchange {
             return;
         }
         self.active = None;
-        self.connection.replied();
+        self.connection.iter().for_each(|connection| connection.replied());
         let upload = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.worker.observe(&Sample {
             destination: self
@@ -197,7 +207,11 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.ended {
-            let failure = if self.connection.is_not_reading() {
+            let failure = if self
+                .connection
+                .as_ref()
+                .is_some_and(|connection| connection.is_not_reading())
+            {
                 RequestFailure::NotReading
             } else {
                 RequestFailure::Left

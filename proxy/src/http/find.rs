@@ -14,7 +14,7 @@ use weft_proxy_core::route::{Action, FormatContext, Forward, RequestHead, Route}
 use super::body::ReplyBody;
 use super::conn::ConnContext;
 use super::failure::{Failure, RequestFailure, RouteFailure};
-use super::filter::{self, Passed};
+use super::filter::{self, Mirroring, Passed};
 use super::forward::Failed;
 use super::prepare::format_context;
 use super::reply;
@@ -37,6 +37,8 @@ pub(super) enum Way {
         route: Arc<Route>,
         cluster: Arc<Cluster>,
         place: usize,
+        /// Who else gets this request.
+        mirrors: Vec<Mirroring>,
     },
     /// To an answer of our own.
     Local(Response<ReplyBody>),
@@ -109,7 +111,7 @@ fn lead(
     head: &RequestHead<'_>,
 ) -> Result<Way, Failed> {
     match &route.action {
-        Action::Forward(forward) => upstream(snapshot, route, forward),
+        Action::Forward(forward) => upstream(snapshot, context, route, forward),
         Action::Redirect(redirect) => match redirect.location(&route.matcher.path, head) {
             Some(location) => Ok(local(context, route, parts, reply::redirect(redirect.status, location))),
             None => Err(RequestFailure::Path.into()),
@@ -123,7 +125,7 @@ fn lead(
     }
 }
 
-fn upstream(snapshot: &Snapshot, route: &Arc<Route>, forward: &Forward) -> Result<Way, Failed> {
+fn upstream(snapshot: &Snapshot, context: &ConnContext, route: &Arc<Route>, forward: &Forward) -> Result<Way, Failed> {
     let chosen = forward.choice.choose();
     let place = forward
         .choice
@@ -135,12 +137,29 @@ fn upstream(snapshot: &Snapshot, route: &Arc<Route>, forward: &Forward) -> Resul
             route: route.clone(),
             cluster: cluster.clone(),
             place,
+            mirrors: mirrors(snapshot, context, forward),
         }),
         _ => Err(Failed {
             failure: Failure::Route(RouteFailure::NoCluster),
             route: Some(route.clone()),
         }),
     }
+}
+
+/// Each copy by a draw of its own; one to a cluster that is not there is not made.
+fn mirrors(snapshot: &Snapshot, context: &ConnContext, forward: &Forward) -> Vec<Mirroring> {
+    let drawn = forward
+        .mirrors
+        .iter()
+        .filter(|mirror| mirror.share.draw(context.worker.random()));
+    drawn
+        .filter_map(|mirror| {
+            Some(Mirroring {
+                cluster: snapshot.cluster(mirror.cluster.slot)?.clone(),
+                keep_authority: mirror.keep_authority,
+            })
+        })
+        .collect()
 }
 
 /// Response header operations of a route on a reply that needs no upstream.

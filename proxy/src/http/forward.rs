@@ -4,17 +4,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::TRANSFER_ENCODING;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use weft_proxy_core::filter::CorsGrant;
 use weft_proxy_core::route::{Action, Forward, Route};
 
-use super::body::{ReplyBody, RequestBody};
+use super::body::{ReplyBody, RequestBody, Upload};
 use super::conn::ConnContext;
+use super::copy::Copies;
 use super::deadline::Deadline;
 use super::exchange::{Exchange, head_bytes};
 use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
@@ -144,13 +144,18 @@ async fn relay(
         .with_snapshot(|snapshot| find(snapshot, context, &parts))?;
     filter::hold(found.passed.delay, exchange).await;
     *grant = found.passed.grant;
-    let (route, cluster, place) = match found.way? {
+    let (route, cluster, place, mirrors) = match found.way? {
         Way::Local(response) => return Ok(Reply::Local(response)),
         Way::Abort { failed, destination } => {
             destination.iter().for_each(|labels| exchange.set_destination(labels));
             return Err(failed);
         }
-        Way::Upstream { route, cluster, place } => (route, cluster, place),
+        Way::Upstream {
+            route,
+            cluster,
+            place,
+            mirrors,
+        } => (route, cluster, place, mirrors),
     };
     let Action::Forward(forward) = &route.action else {
         return Err(RouteFailure::NotFound.into());
@@ -163,11 +168,16 @@ async fn relay(
     };
     let version = cluster.version(parts.version);
     let sent_as = prepare(context, &mut parts, &route, forward, destination);
+    let copies = match mirrors.is_empty() || client_upgrade.is_some() {
+        true => Copies::default(),
+        false => filter::copy(context, &mirrors, &parts, incoming.as_ref(), limit, exchange.is_grpc()),
+    };
 
     parts.version = version;
     // HTTP/2 has no upgrade: the upstream answers the plain request (RFC 9113, section 8.6).
     let client_upgrade = client_upgrade.filter(|_| version != Version::HTTP_2);
-    let (answered, deadline) = transmit(context, &cluster, forward, parts, incoming.take(), limit, exchange).await;
+    let body = incoming.take().map(|incoming| RequestBody::new(incoming, copies));
+    let (answered, deadline) = transmit(context, &cluster, forward, parts, body, limit, exchange).await;
     let mut answer = answered.map_err(|failure| Failed {
         failure: blame(context, exchange, failure),
         route: Some(route.clone()),
@@ -189,29 +199,19 @@ async fn transmit(
     context: &ConnContext,
     cluster: &Arc<Cluster>,
     forward: &Forward,
-    mut parts: Parts,
-    incoming: Option<Incoming>,
+    parts: Parts,
+    body: Option<(RequestBody, Option<Arc<Upload>>)>,
     limit: Option<Duration>,
     exchange: &mut Exchange,
 ) -> (Result<Answer, Failure>, Option<Deadline>) {
-    let (body, upload) = incoming.map_or((RequestBody::Empty, None), RequestBody::new);
-    if parts.version != Version::HTTP_2 && body.size_hint().exact().is_none() {
-        // hyper would send a GET of unknown length without its body.
-        parts
-            .headers
-            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
+    let (body, upload) = body.unwrap_or((RequestBody::Empty, None));
+    let mut request = Request::from_parts(parts, body);
+    relay_headers::frame(&mut request);
     let mut deadline = limit.map(|limit| Deadline::new(limit, upload.clone()));
     if let Some(upload) = upload {
         exchange.set_upload(upload);
     }
-    let sent = attempts::send(
-        &context.worker,
-        cluster,
-        forward,
-        Request::from_parts(parts, body),
-        exchange,
-    );
+    let sent = attempts::send(&context.worker, cluster, forward, request, exchange);
     let answered = match &mut deadline {
         None => sent.await,
         // Cancel safe: what has been sent is lost with its connection, which is what a time limit means. Biased, so that an

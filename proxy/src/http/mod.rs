@@ -17,6 +17,7 @@ pub(crate) mod relay_headers;
 mod upgrade;
 
 pub(crate) mod body;
+mod copy;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod failure;

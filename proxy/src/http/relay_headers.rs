@@ -5,9 +5,11 @@
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Request, Version};
+use http_body::Body;
 use weft_proxy_core::chain::ServerHeader;
 
+use super::body::RequestBody;
 use super::conn::ConnContext;
 
 /// `x-request-id`.
@@ -192,6 +194,15 @@ pub(crate) fn set_server(headers: &mut HeaderMap, rule: ServerHeader, name: &Hea
     };
     if insert {
         headers.insert(SERVER, name.clone());
+    }
+}
+
+/// Says how a body is framed where hyper would not: it would send a GET of unknown length without its body.
+pub(super) fn frame(request: &mut Request<RequestBody>) {
+    if request.version() != Version::HTTP_2 && request.body().size_hint().exact().is_none() {
+        request
+            .headers_mut()
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 

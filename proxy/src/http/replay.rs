@@ -21,7 +21,7 @@ use super::relay_headers;
 /// What is kept of one request's body (Envoy's limit, too). A longer body is sent once.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// What a worker keeps of all bodies together: as many as 32 of the longest.
-const WORKER_BYTES_MAX: usize = 32 << 20;
+pub(super) const WORKER_BYTES_MAX: usize = 32 << 20;
 /// Pieces of a body are put together up to this size: a piece of one byte takes a hundred, and may hold on to the whole buffer
 /// that it was read into.
 const JOINED_BYTES_MAX: usize = 512;
@@ -31,7 +31,7 @@ const JOINED_BYTES_MAX: usize = 512;
 pub(crate) struct ReplayBudget(AtomicUsize);
 
 impl ReplayBudget {
-    fn take(&self, bytes: usize) -> bool {
+    pub(super) fn take(&self, bytes: usize) -> bool {
         // Relaxed: the number stands for itself.
         let taken = self.0.fetch_update(Relaxed, Relaxed, |used| {
             used.checked_add(bytes).filter(|used| *used <= WORKER_BYTES_MAX)
@@ -39,7 +39,7 @@ impl ReplayBudget {
         taken.is_ok()
     }
 
-    fn give_back(&self, bytes: usize) {
+    pub(super) fn give_back(&self, bytes: usize) {
         self.0.fetch_sub(bytes, Relaxed);
     }
 }
@@ -64,7 +64,7 @@ impl Replay {
                 };
                 (Some(kept), RequestBody::Recorded(body))
             }
-            body @ (RequestBody::Empty | RequestBody::Recorded(_)) => (None, body),
+            body @ (RequestBody::Empty | RequestBody::Recorded(_) | RequestBody::Copy(_)) => (None, body),
         };
         let replay = Self {
             head: copy_of(&head),
@@ -100,7 +100,7 @@ impl Drop for Replay {
 }
 
 /// Extensions are not for upstreams.
-fn copy_of(head: &Parts) -> Parts {
+pub(super) fn copy_of(head: &Parts) -> Parts {
     let mut copy = Request::new(()).into_parts().0;
     copy.method = head.method.clone();
     copy.uri = head.uri.clone();
@@ -142,20 +142,20 @@ impl Recorded {
 }
 
 #[derive(Debug, Clone)]
-enum Piece {
+pub(super) enum Piece {
     Data(Bytes),
     Trailers(HeaderMap),
 }
 
 impl Piece {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),
             Self::Trailers(fields) => usize::try_from(head_bytes(fields)).unwrap_or(usize::MAX),
         }
     }
 
-    fn into_frame(self) -> Frame<Bytes> {
+    pub(super) fn into_frame(self) -> Frame<Bytes> {
         match self {
             Self::Data(data) => Frame::data(data),
             Self::Trailers(fields) => Frame::trailers(fields),
@@ -163,7 +163,8 @@ impl Piece {
     }
 }
 
-fn push(pieces: &mut VecDeque<Piece>, piece: Piece) {
+/// Keeps a piece.
+pub(super) fn push(pieces: &mut VecDeque<Piece>, piece: Piece) {
     match (pieces.back_mut(), piece) {
         (Some(Piece::Data(last)), Piece::Data(data)) if last.len() + data.len() <= JOINED_BYTES_MAX => {
             *last = [&last[..], &data[..]].concat().into();
@@ -239,10 +240,11 @@ impl Kept {
         match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.upload.add(data.len() as u64);
+                    self.upload.data(data);
                     self.record(Piece::Data(data.clone()));
                 } else if let Some(trailers) = frame.trailers_mut() {
                     relay_headers::remove_from_trailers(trailers);
+                    self.upload.trailers(trailers);
                     self.record(Piece::Trailers(trailers.clone()));
                 }
                 if self.incoming.is_end_stream() {

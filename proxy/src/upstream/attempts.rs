@@ -118,6 +118,21 @@ pub(crate) async fn send(
     }
 }
 
+/// Sends a request that is never sent again.
+///
+/// Cancel safe as [`send`] is.
+pub(crate) async fn send_once(
+    worker: &Rc<Worker>,
+    cluster: &Arc<Cluster>,
+    request: Request<RequestBody>,
+    exchange: &mut Exchange,
+) -> Result<Answer, Failure> {
+    let tries = Tries::new(request.version(), None);
+    let tried = try_once(worker, cluster, None, &mut Some(request), &tries, exchange).await;
+    observe(&tried, exchange);
+    tried
+}
+
 fn head_of(request: &Request<RequestBody>) -> RequestHead<'_> {
     let host = request.headers().get(HOST);
     RequestHead {

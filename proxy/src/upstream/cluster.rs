@@ -12,6 +12,7 @@ use weft_proxy_core::cluster::{Cluster as Config, ClusterKind, EndpointSet, Upst
 use super::admit::Admission;
 use super::attempts::RetryCounters;
 use super::connect::KeepaliveProbes;
+use super::counters::MirrorCounters;
 use super::endpoint::{EndpointKey, EndpointState, labels};
 use super::observe::OutlierState;
 use super::pool::ReusePolicy;
@@ -82,6 +83,7 @@ pub(crate) struct ClusterState {
     /// Its outlier detection.
     pub(crate) outliers: Arc<OutlierState>,
     pub(crate) retries: RetryCounters,
+    pub(crate) mirrors: Arc<MirrorCounters>,
 }
 
 /// Endpoints with their state, place by place.
@@ -118,6 +120,7 @@ impl ClusterState {
             admission: Admission::new(&config.limits),
             outliers,
             retries: RetryCounters::default(),
+            mirrors: Arc::default(),
         })
     }
 

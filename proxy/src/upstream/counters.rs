@@ -21,3 +21,12 @@ impl Counter {
         self.0.load(Relaxed)
     }
 }
+
+/// What is counted about the copies of requests that a cluster gets.
+#[derive(Debug, Default)]
+pub(crate) struct MirrorCounters {
+    /// Copies that were begun.
+    pub(crate) begun: Counter,
+    /// Copies that were given up for our own limits: there were too many, or they were read too slowly.
+    pub(crate) abandoned: Counter,
+}

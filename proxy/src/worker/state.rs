@@ -39,6 +39,10 @@ pub(crate) struct Worker {
     pub(crate) http2_pool: Rc<Http2Pool>,
     /// What may be kept of request bodies.
     pub(crate) replay: Arc<ReplayBudget>,
+    /// What may wait for copies of requests.
+    pub(crate) copies: Arc<ReplayBudget>,
+    /// Copies of requests under way.
+    pub(crate) mirrors: Rc<Cell<usize>>,
     pub(crate) connections: Rc<Connections>,
     snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     shard: RefCell<Shard>,
@@ -62,6 +66,8 @@ impl Worker {
             pool: Pool::new(asks),
             http2_pool: Http2Pool::new(http2_asks),
             replay: Arc::default(),
+            copies: Arc::default(),
+            mirrors: Rc::default(),
             connections: Rc::default(),
             shard: RefCell::default(),
             copy_buffer: RefCell::default(),
@@ -119,7 +125,7 @@ impl Worker {
     /// has had the time to learn that it is over.
     pub(crate) fn has_gone_quiet(&self) -> bool {
         let now = self.now_ms();
-        if self.connections.is_busy() || self.pool.is_needed() {
+        if self.connections.is_busy() || self.pool.is_needed() || self.mirrors.get() > 0 {
             self.busy_until_ms.set(now);
         }
         let quiet = if self.connections.len() == 0 { SETTLE } else { QUIET_MIN };

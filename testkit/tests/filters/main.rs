@@ -2,4 +2,5 @@
 
 mod cors;
 mod fault;
+mod mirror;
 mod stage;

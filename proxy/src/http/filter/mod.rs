@@ -3,5 +3,7 @@
 //! may not touch: whether it is done, clusters, pools.
 
 mod apply;
+mod mirror;
 
 pub(super) use apply::{Passed, cross, hold, preflight};
+pub(super) use mirror::{Mirroring, copy};
