@@ -1,6 +1,7 @@
 //! Objects in, resources out: `golden/NAME.in.yaml` beside `golden/NAME.out.txt`.
 //!
-//! The first line of an input names the node that asks: `# node: router~10.0.0.9~gw-0.edge~edge.svc.cluster.local`.
+//! The first line of an input names the node that asks: `# node: router~10.0.0.9~gw-0.edge~edge.svc.cluster.local`; the
+//! second may state its metadata: `# metadata: {"INTERCEPTION_MODE": "NONE"}`.
 //! `WEFT_UPDATE_GOLDEN=1 cargo test -p weft-control --test golden` writes the outputs anew; read their difference.
 
 mod outline;
@@ -53,6 +54,12 @@ fn outline_of(text: &str) -> String {
         .expect("the first line names a node");
     let (world, findings) = world::load([("in.yaml", text)]);
     let read: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
-    let scope = Scope::from_parts(node, &serde_json::json!({}), &world).expect("the first line is a node id");
+    let metadata = text
+        .lines()
+        .nth(1)
+        .and_then(|line| line.strip_prefix("# metadata: "))
+        .map(|line| serde_json::from_str(line).expect("metadata is JSON"))
+        .unwrap_or_else(|| serde_json::json!({}));
+    let scope = Scope::from_parts(node, &metadata, &world).expect("the first line is a node id");
     outline::of(&resources(&world, &scope)) + &read
 }

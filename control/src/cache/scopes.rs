@@ -92,6 +92,7 @@ impl Entry {
         }
         // A plan reads pods for service entries that select them and for the node itself.
         let plans_differ = !changes.is_endpoints_only()
+            || !changes.endpoints.is_disjoint(&self.planned.plan.endpoint_listeners)
             || (changes.objects.iter().any(|object| object.kind == Kind::Pod)
                 && (!world.service_entries.is_empty() || scope.pod(world).is_some()));
         if plans_differ {

@@ -16,6 +16,9 @@ pub(super) const CORS: &str = "envoy.filters.http.cors";
 /// Name of the HTTP filter that routes.
 pub(super) const ROUTER: &str = "envoy.filters.http.router";
 
+/// The upgrade that opens a tunnel.
+pub(super) const CONNECT: &str = "CONNECT";
+
 /// A wrapped boolean.
 pub(super) fn bool_value(value: bool) -> pb::protobuf::BoolValue {
     pb::protobuf::BoolValue { value }

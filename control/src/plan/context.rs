@@ -9,6 +9,7 @@ use weft_policies::kind::virtual_service::VirtualService;
 use weft_policies::precedence::{DestinationRules, MergedRule, effective_policy, visible_virtual_services};
 use weft_policies::{Finding, Meta, Object, ObjectRef, Severity};
 
+use super::egress::{self, Outbound};
 use super::inputs::Provenance;
 use super::registry::{Host, Registry};
 use crate::scope::Scope;
@@ -21,6 +22,8 @@ pub(super) struct Context<'a> {
     pub(super) registry: Registry,
     /// In the order in which they are tried.
     pub(super) virtual_services: Vec<Arc<Object<VirtualService>>>,
+    /// What a sidecar imports of that.
+    pub(super) outbound: Outbound,
     rules: &'a DestinationRules,
     notes: RefCell<Notes>,
 }
@@ -34,16 +37,18 @@ struct Notes {
 
 impl<'a> Context<'a> {
     pub(super) fn new(world: &'a World, rules: &'a DestinationRules, scope: &'a Scope) -> Self {
-        let mesh = &world.mesh;
+        let virtual_services = visible_virtual_services(
+            &world.virtual_services,
+            &world.mesh.default_virtual_service_export_to,
+            &scope.namespace,
+        );
+        let (outbound, registry) = egress::outbound(world, scope, &virtual_services);
         Self {
             world,
             scope,
-            registry: Registry::visible(world, &scope.namespace),
-            virtual_services: visible_virtual_services(
-                &world.virtual_services,
-                &mesh.default_virtual_service_export_to,
-                &scope.namespace,
-            ),
+            registry,
+            virtual_services,
+            outbound,
             rules,
             notes: RefCell::default(),
         }

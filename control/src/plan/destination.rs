@@ -50,6 +50,24 @@ pub(super) fn target(
     }
 }
 
+/// The cluster of the service that takes unknown traffic, and why it does not exist.
+pub(super) fn proxy(context: &Context<'_>, destination: &Destination) -> (String, Option<String>) {
+    let written = expand_host(
+        &destination.host,
+        &context.scope.namespace,
+        &context.world.mesh.cluster_domain,
+    );
+    let found = find(context, &written);
+    let host = found.map_or(written.as_str(), |host| host.name.as_str());
+    // Validation asks for a port.
+    let port = port(destination, found, 0);
+    let subset = destination.subset.as_deref().unwrap_or_default();
+    (
+        names::outbound_cluster(port, subset, host),
+        unresolved(context, destination, found, port),
+    )
+}
+
 /// Time limits of opaque connections; `None` is as the protocol has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Times {

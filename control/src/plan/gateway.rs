@@ -86,6 +86,7 @@ fn listen(
         name: name.clone(),
         address,
         port,
+        bound: true,
         kind,
         provenance: servers
             .iter()
@@ -339,6 +340,7 @@ fn table(context: &Context<'_>, name: &str, servers: &[Bound<'_>]) -> RouteTable
     RouteTableInputs {
         name: name.to_owned(),
         virtual_hosts: hosts,
+        by_port: false,
         default_retries: context.world.mesh.default_http_retry_policy.clone(),
     }
 }

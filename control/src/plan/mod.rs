@@ -6,6 +6,8 @@ mod clusters;
 mod codes;
 mod context;
 mod destination;
+mod egress;
+mod forward_proxy;
 mod gateway;
 pub mod inputs;
 pub mod names;
@@ -16,9 +18,11 @@ mod registry;
 mod rules;
 mod shared;
 mod sidecar;
+mod slots;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod virtual_hosts;
 
 pub use clusters::EndpointsPlan;

@@ -8,6 +8,8 @@ pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
 pub const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
 /// Listener that captured connections arrive at.
 pub const VIRTUAL_OUTBOUND: &str = "virtualOutbound";
+/// Route table of the forward proxy of mesh `proxyHttpPort`.
+pub const HTTP_PROXY: &str = "http_proxy";
 /// Virtual host for unknown hosts where these are allowed.
 pub const ALLOW_ANY: &str = "allow_any";
 /// Virtual host for unknown hosts where these are refused.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use weft_policies::Object;
 use weft_policies::kind::virtual_service::{L4Match, RouteDestination, VirtualService};
 use weft_policies::labels::selects;
-use weft_policies::precedence::{expand_host, subset_of};
+use weft_policies::precedence::{expand_host, hosts_match};
 
 use super::context::{Context, Note};
+use super::egress::Egress;
 use super::inputs::{Network, OpaqueInputs, OpaqueRule, Provenance};
 use super::registry::{Host, Port};
 use super::rules::Binding;
@@ -37,13 +38,13 @@ pub(super) fn chains<'p>(
             }
             let anywhere = |matched: &&L4Match| matched.destination_subnets.is_empty();
             let takes_all = applying.is_empty() || applying.iter().any(anywhere);
-            let mut chain = chain(context, policy, index, &rule.route, port);
+            let mut chain = chain(context, policy, Family::Tcp, index, &rule.route, port);
             if takes_all {
                 chains.push(chain);
                 return (chains, true);
             }
             let wanted = applying.iter().flat_map(|matched| &matched.destination_subnets);
-            for network in wanted.filter_map(|text| network(text)) {
+            for network in wanted.filter_map(|text| Network::parse(text)) {
                 if chains.iter().any(|earlier| earlier.networks.contains(&network)) {
                     taken(context, policy, index, network);
                 } else if !chain.networks.contains(&network) {
@@ -58,29 +59,47 @@ pub(super) fn chains<'p>(
     (chains, false)
 }
 
+/// How opaque connections to a host are told apart from others at the same address and port.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Via {
+    /// Networks that clients dial into; empty: the address says enough.
+    pub(super) networks: Vec<Network>,
+    /// TLS is told apart by the name that clients ask for.
+    pub(super) by_name: bool,
+}
+
 /// What a sidecar does with opaque connections to a host: by the rules for it, else to the host itself. Ports of the TLS
 /// family have rules of another kind.
-pub(super) fn of_host(context: &Context<'_>, host: &Host, port: &Port) -> Vec<OpaqueInputs> {
+pub(super) fn of_host(context: &Context<'_>, view: &Egress, host: &Host, port: &Port, via: &Via) -> Vec<OpaqueInputs> {
     let cluster_domain = &context.world.mesh.cluster_domain;
     let means = |policy: &&Arc<Object<VirtualService>>| {
         Binding::Mesh.admits(policy)
             && policy.spec.hosts.iter().any(|written| {
-                subset_of(
+                hosts_match(
                     &host.name,
                     &expand_host(written, &policy.meta.namespace, cluster_domain),
                 )
             })
     };
+    let policies = view.virtual_services.iter().filter(means);
     let (mut chains, whole) = if port.protocol.is_tls() {
-        (Vec::new(), false)
+        by_name(context, policies, port.number)
     } else {
-        let policies = context.virtual_services.iter().filter(means);
         self::chains(context, policies, port.number, &Binding::Mesh)
     };
+    for chain in chains.iter_mut().filter(|chain| chain.networks.is_empty()) {
+        chain.networks.clone_from(&via.networks);
+    }
     if !whole {
         let times = destination::times(context, host, port.number, None);
+        let by_name = port.protocol.is_tls() && via.by_name;
         chains.push(OpaqueInputs {
-            networks: Vec::new(),
+            networks: via.networks.clone(),
+            server_names: if by_name {
+                names_of(context, view, host)
+            } else {
+                Vec::new()
+            },
             targets: vec![(names::outbound_cluster(port.number, "", &host.name), 1)],
             idle_timeout: times.idle,
             duration_max: times.duration_max,
@@ -90,14 +109,148 @@ pub(super) fn of_host(context: &Context<'_>, host: &Host, port: &Port) -> Vec<Op
     chains
 }
 
+/// The chains of rules for TLS, and whether there are any: the host itself is then not reached past them (Istio:
+/// `tls.go: buildSidecarOutboundTLSFilterChainOpts`).
+fn by_name<'p>(
+    context: &Context<'_>,
+    policies: impl Iterator<Item = &'p Arc<Object<VirtualService>>>,
+    port: u16,
+) -> (Vec<OpaqueInputs>, bool) {
+    let mut chains = Vec::new();
+    let mut any = false;
+    for policy in policies {
+        for (index, rule) in policy.spec.tls.iter().enumerate() {
+            for (nth, matched) in rule.matches.iter().enumerate() {
+                if !applies(context, policy, &matched.connection, port, &Binding::Mesh) {
+                    continue;
+                }
+                any = true;
+                let networks = matched.connection.destination_subnets.iter();
+                let made = OpaqueInputs {
+                    networks: networks.filter_map(|text| Network::parse(text)).collect(),
+                    server_names: speakable(context, policy, index, nth, &matched.sni_hosts),
+                    ..chain(context, policy, Family::Tls, index, &rule.route, port)
+                };
+                // A name that an earlier rule has taken stays with that one.
+                if !made.server_names.is_empty() {
+                    merge(&mut chains, made);
+                }
+            }
+        }
+    }
+    (chains, any)
+}
+
+/// Names that a chain can ask for: Envoy knows no `*name`, only `*.name`.
+fn speakable(
+    context: &Context<'_>,
+    policy: &Object<VirtualService>,
+    index: usize,
+    nth: usize,
+    names: &[String],
+) -> Vec<String> {
+    let (good, bad): (Vec<String>, Vec<String>) = names.iter().cloned().partition(|name| is_speakable(name));
+    for name in bad {
+        context.note(Note {
+            code: codes::NO_EFFECT,
+            kind: "VirtualService",
+            meta: &policy.meta,
+            path: format!("spec.tls[{index}].match[{nth}].sniHosts"),
+            problem: format!("{name} cannot be looked for in a handshake"),
+            fix: "write *.name".to_owned(),
+        });
+    }
+    good
+}
+
+fn is_speakable(name: &str) -> bool {
+    !name.starts_with('*') || name.starts_with("*.")
+}
+
+/// The names that clients may ask for when they mean a host.
+fn names_of(context: &Context<'_>, view: &Egress, host: &Host) -> Vec<String> {
+    let aliases = context
+        .registry
+        .iter()
+        .filter(|other| other.stands_for.as_deref() == Some(host.name.as_str()) && view.imports(other));
+    let mut names = vec![host.name.clone()];
+    for alias in aliases {
+        let all = alias.authorities(&context.scope.namespace);
+        names.extend(
+            all.into_iter()
+                .filter(|name| !name.ends_with('.') && name.parse::<IpAddr>().is_err()),
+        );
+    }
+    names.retain(|name| is_speakable(name));
+    names
+}
+
+/// Adds a chain to those of a listener, without what an earlier one takes: of two chains for the same network and name
+/// the first stays, and Envoy would refuse both. Whether nothing was left out.
+pub(super) fn merge(chains: &mut Vec<OpaqueInputs>, new: OpaqueInputs) -> bool {
+    let taken = |chains: &[OpaqueInputs], network: Option<&Network>, name: Option<&String>| {
+        chains.iter().any(|chain| {
+            let network_taken = match network {
+                None => chain.networks.is_empty(),
+                Some(network) => chain.networks.contains(network),
+            };
+            let name_taken = match name {
+                None => chain.server_names.is_empty(),
+                Some(name) => chain.server_names.contains(name),
+            };
+            network_taken && name_taken
+        })
+    };
+    let networks: Vec<Option<Network>> = optional(&new.networks);
+    let names: Vec<Option<String>> = optional(&new.server_names);
+    let clash = |network: &Option<Network>| names.iter().any(|name| taken(chains, network.as_ref(), name.as_ref()));
+    if !networks.iter().any(clash) {
+        chains.push(new);
+        return true;
+    }
+    for network in networks {
+        let left = names
+            .iter()
+            .filter(|name| !taken(chains, network.as_ref(), name.as_ref()));
+        let left: Vec<Option<String>> = left.cloned().collect();
+        if !left.is_empty() {
+            chains.push(OpaqueInputs {
+                networks: network.into_iter().collect(),
+                server_names: left.into_iter().flatten().collect(),
+                ..new.clone()
+            });
+        }
+    }
+    false
+}
+
+fn optional<T: Clone>(list: &[T]) -> Vec<Option<T>> {
+    match list {
+        [] => vec![None],
+        some => some.iter().cloned().map(Some).collect(),
+    }
+}
+
+/// Where a rule stands in its VirtualService.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Tcp,
+    Tls,
+}
+
 fn chain(
     context: &Context<'_>,
     policy: &Arc<Object<VirtualService>>,
+    family: Family,
     index: usize,
     route: &[RouteDestination],
     port: u16,
 ) -> OpaqueInputs {
-    let path = |nth: usize| format!("spec.tcp[{index}].route[{nth}].destination");
+    let family = match family {
+        Family::Tcp => "tcp",
+        Family::Tls => "tls",
+    };
+    let path = |nth: usize| format!("spec.{family}[{index}].route[{nth}].destination");
     let targets: Vec<(String, u32)> = route
         .iter()
         .enumerate()
@@ -118,6 +271,7 @@ fn chain(
     let meta = &policy.meta;
     OpaqueInputs {
         networks: Vec::new(),
+        server_names: Vec::new(),
         targets,
         idle_timeout: times.idle,
         duration_max: times.duration_max,
@@ -152,36 +306,6 @@ fn applies(
             .is_none_or(|namespace| *namespace == scope.namespace)
 }
 
-/// An address or a network; validation has let nothing else through.
-fn network(text: &str) -> Option<Network> {
-    let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(length)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let length = length.map_or(Some(bits), |length| length.parse().ok())?;
-    Some(Network {
-        address: masked(address, length),
-        length,
-    })
-}
-
-/// The network's own address: two spellings of one network must not become two chains, which Envoy refuses.
-fn masked(address: IpAddr, length: u8) -> IpAddr {
-    let length = u32::from(length);
-    match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length)).unwrap_or(0);
-            IpAddr::V4((u32::from(address) & mask).into())
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length)).unwrap_or(0);
-            IpAddr::V6((u128::from(address) & mask).into())
-        }
-    }
-}
-
 fn taken(context: &Context<'_>, policy: &Object<VirtualService>, index: usize, network: Network) {
     context.note(Note {
         code: codes::NO_EFFECT,
@@ -194,23 +318,4 @@ fn taken(context: &Context<'_>, policy: &Object<VirtualService>, index: usize, n
         ),
         fix: "remove the network from one of the rules".to_owned(),
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_is_known_by_its_own_address() {
-        for (text, address, length) in [
-            ("10.1.2.3", "10.1.2.3", 32),
-            ("10.1.2.3/8", "10.0.0.0", 8),
-            ("0.0.0.0/0", "0.0.0.0", 0),
-            ("2001:db8::1", "2001:db8::1", 128),
-            ("2001:db8::1/32", "2001:db8::", 32),
-        ] {
-            let address = address.parse().expect("an address");
-            assert_eq!(network(text), Some(Network { address, length }), "{text}");
-        }
-    }
 }

@@ -59,7 +59,7 @@ fn outline(plan: &Plan, listener: &str) -> Vec<String> {
 
 fn chains<'p>(plan: &'p Plan, listener: &str) -> &'p [OpaqueInputs] {
     match &plan.listeners[listener].kind {
-        ListenerKind::Tcp { chains } | ListenerKind::GatewayTcp { chains } => chains,
+        ListenerKind::Tcp { chains, .. } | ListenerKind::GatewayTcp { chains } => chains,
         ListenerKind::Detect { opaque, .. } => opaque,
         other => panic!("{listener} is {other:?}"),
     }

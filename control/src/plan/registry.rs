@@ -1,16 +1,17 @@
 //! The hosts that a client can name: Services and ServiceEntries as one.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weft_policies::Object;
 use weft_policies::kind::protocol::Protocol;
 use weft_policies::kind::service_entry::{Resolution, ServiceEntry};
 use weft_policies::precedence::exported_to;
+use weft_policies::{Meta, Object};
 
-use super::inputs::Provenance;
-use crate::world::{Service, World};
+use super::inputs::{Network, Provenance};
+use crate::world::{NamespacedName, Service, World};
 
 /// The hosts visible to one namespace, by full name in lower case. Of several objects that declare a host the client's
 /// own namespace wins, then a Service, then the oldest (Istio: `sidecar.go: pickBestVisibleNamespace`).
@@ -19,8 +20,17 @@ pub(super) struct Registry {
     hosts: BTreeMap<String, Host>,
 }
 
+/// How a host comes to be seen. Of several that declare the same name, one that is imported by namespace and name wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Import {
+    /// Among others.
+    Broad,
+    /// By its namespace and whole name.
+    Exact,
+}
+
 /// A host with its ports.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Host {
     /// Full name, possibly a wildcard.
     pub(super) name: String,
@@ -28,6 +38,8 @@ pub(super) struct Host {
     pub(super) namespace: String,
     /// Virtual addresses.
     pub(super) addresses: Vec<IpAddr>,
+    /// Virtual addresses by the network.
+    pub(super) networks: Vec<Network>,
     /// The object that declares it.
     pub(super) source: Source,
     /// Ports; UDP is left out. Another name for a known host has the ports of that.
@@ -37,7 +49,7 @@ pub(super) struct Host {
 }
 
 /// The object that declares a host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Source {
     /// A Kubernetes Service.
     Service(Arc<Service>),
@@ -63,26 +75,54 @@ impl Port {
 }
 
 impl Registry {
-    /// The hosts that clients in `namespace` see.
-    pub(super) fn visible(world: &World, namespace: &str) -> Self {
+    /// The hosts that clients in `namespace` see and that `import` lets in.
+    pub(super) fn visible(world: &World, namespace: &str, import: impl Fn(&Host) -> Option<Import>) -> Self {
         let default = &world.mesh.default_service_export_to;
         let visible = |export_to: &[String], own: &str| exported_to(export_to, default, own, namespace);
-        let mut registry = Self::default();
+        let mut found = BTreeMap::new();
+        let mut offer = |host: Host| {
+            if let Some(import) = import(&host) {
+                put(&mut found, host, import, namespace);
+            }
+        };
         for service in world.services.values() {
             if visible(&service.export_to, &service.namespace) {
-                registry.put(Host::of_service(service), namespace);
+                offer(Host::of_service(service));
             }
         }
         // Oldest first, hence the first of a host stays.
         for entry in world.service_entries.iter() {
             if visible(&entry.spec.export_to, &entry.meta.namespace) {
                 for host in &entry.spec.hosts {
-                    registry.put(Host::of_entry(entry, host), namespace);
+                    offer(Host::of_entry(entry, host));
                 }
             }
         }
+        let mut registry = Self {
+            hosts: found.into_iter().map(|(name, (host, _))| (name, host)).collect(),
+        };
         registry.resolve_aliases();
         registry
+    }
+
+    /// Takes in what another listener imports: the first to import a name decides who it is.
+    pub(super) fn add(&mut self, other: Self) {
+        for (name, host) in other.hosts {
+            self.hosts.entry(name).or_insert(host);
+        }
+        self.resolve_aliases();
+    }
+
+    /// Takes in these names out of all that there are, and what known names stand for.
+    pub(super) fn add_named(&mut self, mut all: Self, mut names: BTreeSet<String>) {
+        let aliases = self.hosts.values().filter_map(Host::alias_of);
+        names.extend(aliases.map(str::to_ascii_lowercase));
+        for name in names {
+            if let Some(host) = all.hosts.remove(&name) {
+                self.hosts.entry(name).or_insert(host);
+            }
+        }
+        self.resolve_aliases();
     }
 
     /// A name that stands for a known host is served as that is.
@@ -105,16 +145,6 @@ impl Registry {
         }
     }
 
-    fn put(&mut self, host: Host, namespace: &str) {
-        match self.hosts.get_mut(&host.name) {
-            None => {
-                self.hosts.insert(host.name.clone(), host);
-            }
-            Some(known) if known.namespace != namespace && host.namespace == namespace => *known = host,
-            Some(known) => known.join(host),
-        }
-    }
-
     /// The host of this full name.
     pub(super) fn get(&self, name: &str) -> Option<&Host> {
         self.hosts.get(name)
@@ -123,6 +153,18 @@ impl Registry {
     /// All hosts, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Host> {
         self.hosts.values()
+    }
+}
+
+fn put(hosts: &mut BTreeMap<String, (Host, Import)>, host: Host, import: Import, namespace: &str) {
+    match hosts.get_mut(&host.name) {
+        None => {
+            hosts.insert(host.name.clone(), (host, import));
+        }
+        Some((known, by)) if import > *by => (*known, *by) = (host, import),
+        Some((_, by)) if import < *by => {}
+        Some((known, _)) if known.namespace != namespace && host.namespace == namespace => *known = host,
+        Some((known, _)) => known.join(host),
     }
 }
 
@@ -159,6 +201,7 @@ impl Host {
             name: service.hostname.to_ascii_lowercase(),
             namespace: service.namespace.clone(),
             addresses: service.cluster_ips.clone(),
+            networks: Vec::new(),
             ports: ports.filter(|port| port.protocol != Protocol::Udp).collect(),
             source: Source::Service(Arc::clone(service)),
         }
@@ -173,17 +216,16 @@ impl Host {
                 entry: Some(Arc::clone(entry)),
             })
         });
+        let networks = || entry.spec.addresses.iter().filter_map(|text| Network::parse(text));
         Self {
             stands_for: None,
             name: host.to_ascii_lowercase(),
             namespace: entry.meta.namespace.clone(),
-            // Whole networks are matched by address elsewhere; they are no authorities.
-            addresses: entry
-                .spec
-                .addresses
-                .iter()
-                .filter_map(|address| address.parse().ok())
+            addresses: networks()
+                .filter(|one| one.is_single())
+                .map(|one| one.address)
                 .collect(),
+            networks: networks().filter(|one| !one.is_single()).collect(),
             ports: ports.filter(|port| port.protocol != Protocol::Udp).collect(),
             source: Source::Entry(Arc::clone(entry)),
         }
@@ -197,6 +239,20 @@ impl Host {
     /// Whether clients resolve it to the addresses of its endpoints.
     pub(super) fn is_headless(&self) -> bool {
         matches!(&self.source, Source::Service(service) if service.headless)
+    }
+
+    /// Which of two hosts comes first where they contend for a port: the older, then by name.
+    pub(super) fn by_age(a: &Self, b: &Self) -> Ordering {
+        // Whoever states no time counts as the oldest.
+        let key = |host: &Self| host.created().unwrap_or(i64::MIN);
+        key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
+    }
+
+    fn created(&self) -> Option<i64> {
+        match &self.source {
+            Source::Service(service) => service.created,
+            Source::Entry(entry) => entry.meta.created,
+        }
     }
 
     /// The name that it is another name for.
@@ -220,6 +276,33 @@ impl Host {
         match &self.source {
             Source::Service(service) => &service.name,
             Source::Entry(_) => &self.name,
+        }
+    }
+
+    /// The Service that it is.
+    pub(super) fn service_name(&self) -> Option<NamespacedName> {
+        match &self.source {
+            Source::Service(service) => Some(NamespacedName::new(&service.namespace, &service.name)),
+            Source::Entry(_) => None,
+        }
+    }
+
+    /// Kind and description of the object that declares it, for findings.
+    pub(super) fn object(&self) -> (&'static str, Meta) {
+        match &self.source {
+            Source::Service(service) => {
+                let meta = Meta {
+                    name: service.name.clone(),
+                    namespace: service.namespace.clone(),
+                    labels: service.labels.clone(),
+                    annotations: service.annotations.clone(),
+                    created: service.created,
+                    generation: service.generation,
+                    origin: service.origin.clone(),
+                };
+                ("Service", meta)
+            }
+            Source::Entry(entry) => ("ServiceEntry", entry.meta.clone()),
         }
     }
 

@@ -94,7 +94,8 @@ pub(super) fn is_catch_all(route: &RouteInputs) -> bool {
         RouteInputs::Rule(rule) => rule
             .matched
             .is_none_or(|index| takes_everything(&rule.rule().matches[index])),
-        RouteInputs::Host { .. } | RouteInputs::Passthrough | RouteInputs::Blocked => true,
+        RouteInputs::Host { .. } | RouteInputs::Passthrough { .. } | RouteInputs::Blocked => true,
+        RouteInputs::Connect { .. } => false,
     }
 }
 

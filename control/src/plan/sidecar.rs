@@ -1,137 +1,276 @@
 //! Sidecars, outbound: hosts → listeners and route tables.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use weft_policies::kind::sidecar::OutboundMode;
-use weft_policies::labels::selects;
+use weft_policies::kind::protocol::Protocol;
+use weft_policies::kind::sidecar::{CaptureMode, ListenerPort};
 
 use super::context::{Context, Note};
-use super::inputs::{ListenerInputs, ListenerKind, OpaqueInputs, Provenance, Unknown};
+use super::egress::Egress;
+use super::inputs::{ListenerInputs, ListenerKind, Unknown};
 use super::registry::{Host, Port};
+use super::slots::{Place, Slot, Slots};
 use super::virtual_hosts::{self, Owner};
-use super::{Plan, codes, names, opaque};
-use weft_policies::kind::protocol::Protocol;
+use super::{Plan, codes, forward_proxy, names, unknown};
+use crate::scope::Interception;
 
-/// What a port number is used for on the wildcard address.
-#[derive(Default)]
-struct Wildcard<'c> {
-    http: bool,
-    /// Hosts whose protocol is found out and that have no address of their own.
-    detected: Vec<&'c Host>,
-    /// Where opaque bytes go: to the first host without an address; others on the same port are not reachable by it.
-    tcp: Option<Vec<OpaqueInputs>>,
+/// Ports below may need a right to bind them.
+const UNPRIVILEGED_PORT_MIN: u16 = 1024;
+/// Where bound listeners are that do not say where (Istio).
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Where captured listeners are that no address belongs to.
+const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// An egress listener with the owners of its hosts.
+struct View<'c> {
+    egress: &'c Egress,
+    owners: Vec<Owner>,
 }
 
 /// Plans the outbound side of a sidecar.
 pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
-    not_yet(context);
-    let owners = virtual_hosts::owners(context);
-    let mut wildcard: BTreeMap<u16, Wildcard<'_>> = BTreeMap::new();
-    for host in context.registry.iter().filter(|host| host.stands_for.is_none()) {
-        for port in &host.ports {
-            one_port(context, plan, &owners, &mut wildcard, host, port);
+    let views: Vec<View<'_>> = context
+        .outbound
+        .views
+        .iter()
+        .map(|egress| View {
+            egress,
+            owners: virtual_hosts::owners(context, egress),
+        })
+        .collect();
+    let mut hosts: Vec<&Host> = context.registry.iter().collect();
+    hosts.retain(|host| host.stands_for.is_none());
+    hosts.sort_by(|a, b| Host::by_age(a, b));
+    let mut slots = Slots::default();
+    for (at, view) in views.iter().enumerate() {
+        let imported = hosts.iter().copied().filter(|host| view.egress.imports(host));
+        let Some(bind) = bind(context, at, view.egress) else {
+            continue;
+        };
+        match &view.egress.port {
+            Some(port) => with_port(context, &mut slots, at, bind, port, imported),
+            None => without_port(context, plan, &mut slots, at, bind, imported),
         }
     }
-    for (port, used) in wildcard {
-        let kind = shared(context, plan, &owners, port, used);
-        listen(context, plan, Ipv4Addr::UNSPECIFIED.into(), port, kind, Vec::new());
+    for ((address, port), slot) in slots.into_inner() {
+        if slot.bound && port < UNPRIVILEGED_PORT_MIN && !context.scope.privileged_ports {
+            privileged(context, slot.view, port);
+            continue;
+        }
+        listen(context, plan, &views, address, port, slot);
     }
-    let port = context.world.mesh.proxy_listen_port;
-    let capture = ListenerInputs {
-        name: names::VIRTUAL_OUTBOUND.to_owned(),
+    http_proxy(context, plan, &views);
+    capture(context, plan);
+}
+
+/// Where the listeners of an egress listener are.
+#[derive(Clone, Copy, Debug)]
+struct Bind {
+    /// Unset: at the addresses of the hosts.
+    address: Option<IpAddr>,
+    bound: bool,
+}
+
+/// Where an egress listener listens; `None` if nowhere. Without capture every listener has a socket of its own, and the
+/// one without port has none unless it says where: applications reach its hosts through the HTTP proxy.
+fn bind(context: &Context<'_>, at: usize, egress: &Egress) -> Option<Bind> {
+    let captures = context.scope.interception != Interception::None;
+    let bound = !captures || egress.capture_mode == CaptureMode::None;
+    let address = match &egress.bind {
+        None if bound && egress.port.is_none() && !captures => return None,
+        None => bound.then_some(LOCALHOST),
+        Some(text) => match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                note(
+                    context,
+                    at,
+                    "bind",
+                    codes::NO_EFFECT,
+                    "is a unix socket, which is not listened on yet".into(),
+                );
+                return None;
+            }
+        },
+    };
+    Some(Bind { address, bound })
+}
+
+/// An egress listener with a port: it speaks what it states, whatever its hosts declare.
+fn with_port<'c>(
+    context: &Context<'c>,
+    slots: &mut Slots<'c>,
+    at: usize,
+    bind: Bind,
+    port: &ListenerPort,
+    imported: impl Iterator<Item = &'c Host>,
+) {
+    let Ok(number) = u16::try_from(port.number) else {
+        return;
+    };
+    if port.protocol == Protocol::HttpProxy {
+        slots.forward_proxy(bind.address.unwrap_or(ANYWHERE), number, at, bind.bound);
+        return;
+    }
+    let hosts: Vec<&Host> = imported.filter(|host| host.port(number).is_some()).collect();
+    if hosts.is_empty() {
+        let problem = format!("no host that is imported here has port {number}, so nothing listens on it");
+        note(context, at, "hosts", codes::UNRESOLVED, problem);
+    }
+    for host in &hosts {
+        let Some(declared) = host.port(number) else { continue };
+        let spoken = Port {
+            protocol: port.protocol,
+            ..declared.clone()
+        };
+        let places = match bind.address {
+            Some(address) => vec![Place::at(address).by_name(hosts.len() > 1)],
+            None => Place::of(host, spoken.protocol),
+        };
+        slots.offer(context, at, host, &spoken, places, bind.bound);
+    }
+}
+
+/// The egress listener without a port: everything that no other has taken.
+fn without_port<'c>(
+    context: &Context<'c>,
+    plan: &mut Plan,
+    slots: &mut Slots<'c>,
+    at: usize,
+    bind: Bind,
+    imported: impl Iterator<Item = &'c Host>,
+) {
+    slots.lock();
+    for host in imported {
+        for port in &host.ports {
+            let places = match bind.address {
+                Some(address) => vec![Place::at(address).by_name(true)],
+                None if host.is_headless() && !port.protocol.is_http() => {
+                    plan.endpoint_listeners.extend(host.service_name());
+                    endpoint_places(context, host, port)
+                }
+                None => Place::of(host, port.protocol),
+            };
+            slots.offer(context, at, host, port, places, bind.bound);
+        }
+    }
+}
+
+/// Clients of a headless service dial its endpoints: each gets a listener, but for the proxy's own pod, which reaches
+/// itself without (Istio: `listener.go: buildSidecarOutboundListeners`).
+fn endpoint_places(context: &Context<'_>, host: &Host, port: &Port) -> Vec<Place> {
+    let endpoints = host.service_name().and_then(|name| context.world.endpoints.get(&name));
+    let endpoints = endpoints.into_iter().flat_map(|endpoints| endpoints.iter());
+    endpoints
+        .filter(|endpoint| endpoint.ports.contains_key(&port.name) && endpoint.address != context.scope.ip)
+        .map(|endpoint| Place::at(endpoint.address))
+        .collect()
+}
+
+fn listen(context: &Context<'_>, plan: &mut Plan, views: &[View<'_>], address: IpAddr, port: u16, slot: Slot<'_>) {
+    let unknown = match unknown::of(context) {
+        // Nobody has dialled anything but this socket: passed through, connections would come back to it.
+        Unknown::Allowed if slot.bound => Unknown::Refused,
+        unknown => unknown,
+    };
+    let (name, owner) = table_of(views, slot.view, address, port);
+    let view = &views[owner];
+    let table = match (slot.http, slot.detected.as_slice()) {
+        _ if slot.forward_proxy => Some(forward_proxy::table(context, Some((view.egress, &view.owners)), name)),
+        (false, []) => None,
+        // The only host there: whatever authority is asked for means it.
+        (false, [only]) if !address.is_unspecified() => {
+            let own = &views[slot.view];
+            Some(virtual_hosts::table_of(context, own.egress, &own.owners, only, port))
+        }
+        _ => Some(virtual_hosts::table(context, view.egress, &view.owners, name, port)),
+    };
+    let routes = table.map(|table| {
+        let name = table.name.clone();
+        plan.routes.insert(name.clone(), table);
+        name
+    });
+    let kind = match routes {
+        None => ListenerKind::Tcp {
+            chains: slot.opaque,
+            unknown,
+        },
+        Some(routes) if slot.forward_proxy => ListenerKind::HttpProxy { routes },
+        Some(routes) if slot.opaque.is_empty() && !address.is_unspecified() => ListenerKind::Http { routes },
+        Some(routes) => ListenerKind::Detect {
+            routes,
+            opaque: slot.opaque,
+            unknown,
+        },
+    };
+    let inputs = ListenerInputs {
+        bound: slot.bound,
+        provenance: slot.provenance,
+        ..listener(context, address, port, kind)
+    };
+    plan.listeners.insert(inputs.name.clone(), inputs);
+}
+
+/// The name of the route table of a port number, and the view that it shows: of the first egress listener with that
+/// number, else of the one without port. A second listener with the same number has a table of its own.
+fn table_of(views: &[View<'_>], view: usize, address: IpAddr, port: u16) -> (String, usize) {
+    let has_port = |view: &View<'_>| {
+        let stated = view.egress.port.as_ref();
+        stated.is_some_and(|stated| stated.number == u32::from(port))
+    };
+    let owner = views.iter().position(has_port).unwrap_or(view);
+    if owner != view && views[view].egress.port.is_some() {
+        (names::listener(address, port), view)
+    } else {
+        (port.to_string(), owner)
+    }
+}
+
+/// The listener of mesh `proxyHttpPort`. Without capture it is at the pod's address, so that several pods fit on one
+/// machine; else where Istio has it.
+fn http_proxy(context: &Context<'_>, plan: &mut Plan, views: &[View<'_>]) {
+    let Some(port) = context.world.mesh.proxy_http_port else {
+        return;
+    };
+    unknown::tell(context);
+    let address = match context.scope.interception {
+        Interception::None => context.scope.ip,
+        Interception::Redirect | Interception::Tproxy => LOCALHOST,
+    };
+    let everything = views.iter().find(|view| view.egress.port.is_none());
+    let view = everything.map(|view| (view.egress, view.owners.as_slice()));
+    let table = forward_proxy::table(context, view, names::HTTP_PROXY.to_owned());
+    let inputs = ListenerInputs {
+        bound: true,
         ..listener(
             context,
-            Ipv4Addr::UNSPECIFIED.into(),
+            address,
             port,
-            ListenerKind::VirtualOutbound {
-                unknown: unknown(context),
+            ListenerKind::HttpProxy {
+                routes: table.name.clone(),
             },
         )
     };
-    plan.listeners.insert(capture.name.clone(), capture);
+    if !plan.listeners.contains_key(&inputs.name) {
+        plan.routes.insert(table.name.clone(), table);
+        plan.listeners.insert(inputs.name.clone(), inputs);
+    }
 }
 
-/// Declared HTTP shares a listener with all others on its port number; the rest has one per virtual address.
-fn one_port<'c>(
-    context: &Context<'_>,
-    plan: &mut Plan,
-    owners: &[Owner],
-    wildcard: &mut BTreeMap<u16, Wildcard<'c>>,
-    host: &'c Host,
-    port: &Port,
-) {
-    if port.protocol.is_http() {
-        wildcard.entry(port.number).or_default().http = true;
+/// The listener at which captured connections arrive.
+fn capture(context: &Context<'_>, plan: &mut Plan) {
+    if context.scope.interception == Interception::None {
         return;
     }
-    let detected = port.protocol == Protocol::Detect;
-    if host.addresses.is_empty() {
-        let used = wildcard.entry(port.number).or_default();
-        if detected {
-            used.detected.push(host);
-        }
-        used.tcp.get_or_insert_with(|| opaque::of_host(context, host, port));
-        return;
-    }
-    let kind = if detected {
-        let table = virtual_hosts::table_of(context, owners, host, port.number);
-        let routes = table.name.clone();
-        plan.routes.insert(routes.clone(), table);
-        ListenerKind::Detect {
-            routes,
-            opaque: opaque::of_host(context, host, port),
-            unknown: unknown(context),
-        }
-    } else {
-        ListenerKind::Tcp {
-            chains: opaque::of_host(context, host, port),
-        }
+    let kind = ListenerKind::VirtualOutbound {
+        unknown: unknown::of(context),
     };
-    for address in &host.addresses {
-        listen(
-            context,
-            plan,
-            *address,
-            port.number,
-            kind.clone(),
-            vec![host.provenance()],
-        );
-    }
-}
-
-/// The listener that all hosts on a port number share. What is no HTTP on it goes where it was going, unless a host
-/// without an address takes it.
-fn shared(context: &Context<'_>, plan: &mut Plan, owners: &[Owner], port: u16, used: Wildcard<'_>) -> ListenerKind {
-    let table = match (used.http, used.detected.as_slice(), &used.tcp) {
-        (false, [], Some(chains)) => return ListenerKind::Tcp { chains: chains.clone() },
-        // The only host on the port: whatever authority is asked for means it.
-        (false, [only], _) => virtual_hosts::table_of(context, owners, only, port),
-        _ => virtual_hosts::table(context, owners, port),
-    };
-    let routes = table.name.clone();
-    plan.routes.insert(routes.clone(), table);
-    ListenerKind::Detect {
-        routes,
-        opaque: used.tcp.unwrap_or_default(),
-        unknown: unknown(context),
-    }
-}
-
-fn listen(
-    context: &Context<'_>,
-    plan: &mut Plan,
-    address: IpAddr,
-    port: u16,
-    kind: ListenerKind,
-    provenance: Vec<Provenance>,
-) {
     let inputs = ListenerInputs {
-        provenance,
-        ..listener(context, address, port, kind)
+        name: names::VIRTUAL_OUTBOUND.to_owned(),
+        bound: true,
+        ..listener(context, ANYWHERE, context.world.mesh.proxy_listen_port, kind)
     };
-    // Two hosts of one address and port: the first keeps it.
-    plan.listeners.entry(inputs.name.clone()).or_insert(inputs);
+    plan.listeners.insert(inputs.name.clone(), inputs);
 }
 
 fn listener(context: &Context<'_>, address: IpAddr, port: u16, kind: ListenerKind) -> ListenerInputs {
@@ -140,6 +279,7 @@ fn listener(context: &Context<'_>, address: IpAddr, port: u16, kind: ListenerKin
         name: names::listener(address, port),
         address,
         port,
+        bound: false,
         kind,
         provenance: Vec::new(),
         path_normalization: mesh.path_normalization,
@@ -147,45 +287,20 @@ fn listener(context: &Context<'_>, address: IpAddr, port: u16, kind: ListenerKin
     }
 }
 
-fn unknown(context: &Context<'_>) -> Unknown {
-    match context.world.mesh.outbound_traffic_policy {
-        OutboundMode::AllowAny => Unknown::Allowed,
-        OutboundMode::RegistryOnly => Unknown::Refused,
-    }
+fn privileged(context: &Context<'_>, at: usize, port: u16) {
+    let problem = format!("port {port} cannot be bound by a proxy without rights");
+    note(context, at, "port.number", codes::PRIVILEGED_PORT, problem);
 }
 
-/// Tells the authors of what this side does not act upon.
-fn not_yet(context: &Context<'_>) {
-    let (scope, mesh) = (context.scope, &context.world.mesh);
-    for sidecar in context.world.sidecars.iter() {
-        let meant = sidecar
-            .spec
-            .workload_selector
-            .as_ref()
-            .is_none_or(|selector| selects(selector, &scope.labels));
-        if meant && [&scope.namespace, &mesh.root_namespace].contains(&&sidecar.meta.namespace) {
-            context.note(Note {
-                code: codes::NO_EFFECT,
-                kind: "Sidecar",
-                meta: &sidecar.meta,
-                path: "spec".to_owned(),
-                problem: "Sidecar objects are not acted upon yet; the proxy keeps the default of its namespace"
-                    .to_owned(),
-                fix: String::new(),
-            });
-        }
-    }
-    for policy in context
-        .virtual_services
-        .iter()
-        .filter(|policy| !policy.spec.tls.is_empty())
-    {
+fn note(context: &Context<'_>, at: usize, field: &str, code: &'static str, problem: String) {
+    // Without a Sidecar object there is nobody to tell: its only listener is captured and imports everything.
+    if let Some(sidecar) = &context.outbound.sidecar {
         context.note(Note {
-            code: codes::NO_EFFECT,
-            kind: "VirtualService",
-            meta: &policy.meta,
-            path: "spec.tls".to_owned(),
-            problem: "rules by server name are not acted upon yet".to_owned(),
+            code,
+            kind: "Sidecar",
+            meta: &sidecar.meta,
+            path: format!("spec.egress[{at}].{field}"),
+            problem,
             fix: String::new(),
         });
     }

@@ -1,6 +1,6 @@
 //! The stage itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_policies::Finding;
 use weft_policies::precedence::DestinationRules;
@@ -10,7 +10,7 @@ use super::context::Context;
 use super::inputs::{ClusterInputs, EndpointsInputs, ListenerInputs, RouteTableInputs};
 use super::{gateway, sidecar};
 use crate::scope::{NodeType, Scope};
-use crate::world::World;
+use crate::world::{NamespacedName, World};
 
 /// Everything that one scope is given, as inputs of the generators. Endpoints are found in the world again
 /// whenever they are asked for, so that a plan outlives their changes.
@@ -24,6 +24,8 @@ pub struct Plan {
     pub clusters: BTreeMap<String, ClusterInputs>,
     /// Where endpoints come from, by the name of their cluster.
     pub endpoints: BTreeMap<String, EndpointsPlan>,
+    /// Services whose endpoints have listeners of their own: the plan is to be made again when these change.
+    pub endpoint_listeners: BTreeSet<NamespacedName>,
     /// What authors of objects should know: what does not resolve, what is left out.
     pub notes: Vec<Finding>,
 }

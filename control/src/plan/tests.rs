@@ -66,7 +66,8 @@ fn outline(host: &VirtualHostInputs) -> Vec<String> {
             format!("{} {}{matched}", rule.policy.meta.name, rule.rule)
         }
         RouteInputs::Host { target, .. } => target.cluster.clone(),
-        RouteInputs::Passthrough => "passthrough".to_owned(),
+        RouteInputs::Passthrough { cluster } => format!("passed to {cluster}"),
+        RouteInputs::Connect { cluster } => format!("CONNECT {}", cluster.as_deref().unwrap_or("refused")),
         RouteInputs::Blocked => "blocked".to_owned(),
     };
     host.routes.iter().map(line).collect()
@@ -155,7 +156,10 @@ fn unknown_hosts_are_passed_through_or_refused_as_the_mesh_says() {
 kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
 data: {mesh: 'outboundTrafficPolicy: {mode: REGISTRY_ONLY}'}";
-    for (objects, name, expected) in [("", "allow_any", "passthrough"), (mesh, "block_all", "blocked")] {
+    for (objects, name, expected) in [
+        ("", "allow_any", "passed to PassthroughCluster"),
+        (mesh, "block_all", "blocked"),
+    ] {
         let plan = planned(SIDECAR, objects);
         assert_eq!(outline(host(&plan.routes["80"], name)), [expected]);
     }
@@ -168,8 +172,11 @@ kind: Service
 metadata: {name: alias, namespace: shop}
 spec: {type: ExternalName, externalName: web.shop.svc.cluster.local}";
     let plan = planned(SIDECAR, alias);
-    let routes = outline(host(&plan.routes["80"], "alias.shop.svc.cluster.local:80"));
-    assert_eq!(routes, ["outbound|80||web.shop.svc.cluster.local"]);
+    let web = host(&plan.routes["80"], "web.shop.svc.cluster.local:80");
+    assert_eq!(outline(web), ["outbound|80||web.shop.svc.cluster.local"]);
+    for name in ["alias.shop.svc.cluster.local", "alias.shop", "alias"] {
+        assert!(web.domains.contains(&name.to_owned()), "{name}: {:?}", web.domains);
+    }
     assert!(!plan.clusters.keys().any(|name| name.contains("alias")));
 }
 

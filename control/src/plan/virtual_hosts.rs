@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use weft_policies::Object;
-use weft_policies::kind::sidecar::OutboundMode;
 use weft_policies::kind::virtual_service::VirtualService;
 use weft_policies::precedence::{by_specificity, expand_host, is_wildcard, subset_of};
 
 use super::context::Context;
-use super::inputs::{RouteInputs, RouteTableInputs, VirtualHostInputs};
+use super::egress::Egress;
+use super::inputs::{RouteInputs, RouteTableInputs, Unknown, VirtualHostInputs};
 use super::registry::Host;
 use super::rules::{self, Binding};
-use super::{destination, names};
+use super::{destination, names, unknown};
 
 /// Port on which hosts that are in no registry are served where nothing else says where.
 const PORT_OF_UNKNOWN_HOSTS: u16 = 80;
@@ -26,12 +26,13 @@ pub(super) struct Owner {
     unknown: Vec<String>,
 }
 
-/// Gives every host to at most one VirtualService: of those that cover it the most specific, on a tie the first.
-pub(super) fn owners(context: &Context<'_>) -> Vec<Owner> {
+/// Gives every host that a view imports to at most one VirtualService: of those that cover it the most specific, on a
+/// tie the first.
+pub(super) fn owners(context: &Context<'_>, view: &Egress) -> Vec<Owner> {
     let mut claims: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut owners: Vec<Owner> = Vec::new();
     let mut unknown_taken: HashSet<String> = HashSet::new();
-    for policy in context
+    for policy in view
         .virtual_services
         .iter()
         .filter(|policy| Binding::Mesh.admits(policy))
@@ -40,7 +41,7 @@ pub(super) fn owners(context: &Context<'_>) -> Vec<Owner> {
         let mut unknown = Vec::new();
         for written in &policy.spec.hosts {
             let host = expand_host(written, &policy.meta.namespace, &context.world.mesh.cluster_domain);
-            let covered = covered(context, &host);
+            let covered = covered(context, view, &host);
             if covered.is_empty() && unknown_taken.insert(host.clone()) {
                 unknown.push(host.clone());
             }
@@ -63,36 +64,44 @@ pub(super) fn owners(context: &Context<'_>) -> Vec<Owner> {
     owners
 }
 
-/// The known hosts that a host of a VirtualService covers.
-fn covered<'c>(context: &'c Context<'_>, host: &str) -> Vec<&'c str> {
+/// The known hosts that a host of a VirtualService covers. A name that stands for another is meant by its own name only.
+fn covered<'c>(context: &'c Context<'_>, view: &Egress, host: &str) -> Vec<&'c str> {
+    let imported = |known: &&Host| view.imports(known);
     if !is_wildcard(host) {
-        return context
-            .registry
-            .get(host)
-            .map(|host| host.name.as_str())
-            .into_iter()
-            .collect();
+        let known = context.registry.get(host).filter(imported);
+        return known.map(|host| host.name.as_str()).into_iter().collect();
     }
-    context
-        .registry
-        .iter()
+    let known = context.registry.iter().filter(imported);
+    known
+        .filter(|known| known.stands_for.is_none())
         .map(|known| known.name.as_str())
         .filter(|known| subset_of(known, host))
         .collect()
 }
 
 /// The route table of all HTTP hosts on a port number.
-pub(super) fn table(context: &Context<'_>, owners: &[Owner], port: u16) -> RouteTableInputs {
+pub(super) fn table(
+    context: &Context<'_>,
+    view: &Egress,
+    owners: &[Owner],
+    name: String,
+    port: u16,
+) -> RouteTableInputs {
+    let mut hosts = on_port(context, view, owners, port);
+    one_owner_for_each_domain(&mut hosts);
+    hosts.sort_by(|a, b| a.name.cmp(&b.name));
+    hosts.push(catch_all(context));
+    finish(context, name, hosts)
+}
+
+/// The virtual hosts of all HTTP hosts on a port number, those of rules first. A domain may occur more than once.
+pub(super) fn on_port(context: &Context<'_>, view: &Egress, owners: &[Owner], port: u16) -> Vec<VirtualHostInputs> {
     let mut hosts = Vec::new();
     let mut owned: BTreeSet<&str> = BTreeSet::new();
-    let on_port = |name: &str| {
-        let host = context.registry.get(name)?;
-        host.port(port)
-            .is_some_and(super::registry::Port::may_be_http)
-            .then_some(host)
-    };
+    let serves = |host: &Host| host.port(port).is_some_and(super::registry::Port::may_be_http);
     for owner in owners {
-        let known: Vec<&Host> = owner.known.iter().filter_map(|name| on_port(name)).collect();
+        let known = owner.known.iter().filter_map(|name| context.registry.get(name));
+        let known: Vec<&Host> = known.filter(|host| serves(host)).collect();
         let serves_unknown = if has_http_port(context, owner) {
             !known.is_empty()
         } else {
@@ -112,29 +121,51 @@ pub(super) fn table(context: &Context<'_>, owners: &[Owner], port: u16) -> Route
             owned.insert(&host.name);
             hosts.push(virtual_host(
                 &host.name,
-                host.authorities(&context.scope.namespace),
+                authorities(context, view, host),
                 port,
                 routes.clone(),
             ));
         }
     }
-    for host in context
-        .registry
-        .iter()
-        .filter(|host| !owned.contains(host.name.as_str()))
-    {
-        if let Some(host) = on_port(&host.name) {
-            hosts.push(unruled(context, host, port));
+    let rest = context.registry.iter().filter(|host| view.imports(host));
+    for host in rest.filter(|host| !owned.contains(host.name.as_str()) && serves(host)) {
+        if !has_imported_original(context, view, host) {
+            hosts.push(unruled(context, view, host, port));
         }
     }
-    one_owner_for_each_domain(&mut hosts);
-    hosts.sort_by(|a, b| a.name.cmp(&b.name));
-    hosts.push(catch_all(context));
-    finish(context, port.to_string(), hosts)
+    hosts
+}
+
+/// The authorities of a host, with those of the names that stand for it. A rule for such a name owns no more than the
+/// full name (Istio: `httproute.go: generateVirtualHostDomains`).
+fn authorities(context: &Context<'_>, view: &Egress, host: &Host) -> Vec<String> {
+    let namespace = &context.scope.namespace;
+    if has_imported_original(context, view, host) {
+        return vec![host.name.clone()];
+    }
+    let mut all = host.authorities(namespace);
+    let aliases = context
+        .registry
+        .iter()
+        .filter(|other| other.stands_for.as_deref() == Some(host.name.as_str()) && view.imports(other));
+    all.extend(aliases.flat_map(|alias| alias.authorities(namespace)));
+    all
+}
+
+/// Whether it is another name for a host of the same view.
+fn has_imported_original(context: &Context<'_>, view: &Egress, host: &Host) -> bool {
+    let original = host.stands_for.as_deref().and_then(|name| context.registry.get(name));
+    original.is_some_and(|original| view.imports(original))
 }
 
 /// The route table of one host's port whose protocol is found out: it serves whatever authority is asked for.
-pub(super) fn table_of(context: &Context<'_>, owners: &[Owner], host: &Host, port: u16) -> RouteTableInputs {
+pub(super) fn table_of(
+    context: &Context<'_>,
+    view: &Egress,
+    owners: &[Owner],
+    host: &Host,
+    port: u16,
+) -> RouteTableInputs {
     let owner = owners
         .iter()
         .find(|owner| owner.known.binary_search(&host.name).is_ok());
@@ -145,7 +176,7 @@ pub(super) fn table_of(context: &Context<'_>, owners: &[Owner], host: &Host, por
     let virtual_host = if routes.is_empty() {
         VirtualHostInputs {
             domains: everybody,
-            ..unruled(context, host, port)
+            ..unruled(context, view, host, port)
         }
     } else {
         virtual_host(&host.name, everybody, port, routes)
@@ -160,15 +191,17 @@ fn has_http_port(context: &Context<'_>, owner: &Owner) -> bool {
         .any(super::registry::Port::may_be_http)
 }
 
-fn finish(context: &Context<'_>, name: String, virtual_hosts: Vec<VirtualHostInputs>) -> RouteTableInputs {
+/// A table of these virtual hosts, ports in authorities ignored.
+pub(super) fn finish(context: &Context<'_>, name: String, virtual_hosts: Vec<VirtualHostInputs>) -> RouteTableInputs {
     RouteTableInputs {
         name,
         virtual_hosts,
+        by_port: false,
         default_retries: context.world.mesh.default_http_retry_policy.clone(),
     }
 }
 
-fn virtual_host(name: &str, domains: Vec<String>, port: u16, routes: Vec<RouteInputs>) -> VirtualHostInputs {
+pub(super) fn virtual_host(name: &str, domains: Vec<String>, port: u16, routes: Vec<RouteInputs>) -> VirtualHostInputs {
     VirtualHostInputs {
         name: names::virtual_host(name, port),
         domains,
@@ -178,24 +211,24 @@ fn virtual_host(name: &str, domains: Vec<String>, port: u16, routes: Vec<RouteIn
 }
 
 /// A host that no VirtualService speaks about.
-fn unruled(context: &Context<'_>, host: &Host, port: u16) -> VirtualHostInputs {
+fn unruled(context: &Context<'_>, view: &Egress, host: &Host, port: u16) -> VirtualHostInputs {
     let route = RouteInputs::Host {
         target: destination::own_target(context, host, port),
         provenance: host.provenance(),
     };
-    virtual_host(
-        &host.name,
-        host.authorities(&context.scope.namespace),
-        port,
-        vec![route],
-    )
+    virtual_host(&host.name, authorities(context, view, host), port, vec![route])
 }
 
 /// Hosts that nobody has declared.
-fn catch_all(context: &Context<'_>) -> VirtualHostInputs {
-    let (name, route) = match context.world.mesh.outbound_traffic_policy {
-        OutboundMode::AllowAny => (names::ALLOW_ANY, RouteInputs::Passthrough),
-        OutboundMode::RegistryOnly => (names::BLOCK_ALL, RouteInputs::Blocked),
+pub(super) fn catch_all(context: &Context<'_>) -> VirtualHostInputs {
+    let passed = |cluster: &str| {
+        let cluster = cluster.to_owned();
+        (names::ALLOW_ANY, RouteInputs::Passthrough { cluster })
+    };
+    let (name, route) = match unknown::of(context) {
+        Unknown::Allowed => passed(names::PASSTHROUGH_CLUSTER),
+        Unknown::Through(cluster) => passed(&cluster),
+        Unknown::Refused => (names::BLOCK_ALL, RouteInputs::Blocked),
     };
     VirtualHostInputs {
         name: name.to_owned(),
@@ -207,7 +240,7 @@ fn catch_all(context: &Context<'_>) -> VirtualHostInputs {
 
 /// A host keeps its own name against short forms of others; else the first to claim a domain keeps it. `*` belongs to
 /// the hosts that nobody has declared.
-fn one_owner_for_each_domain(hosts: &mut Vec<VirtualHostInputs>) {
+pub(super) fn one_owner_for_each_domain(hosts: &mut Vec<VirtualHostInputs>) {
     let own: HashSet<String> = hosts.iter().filter_map(|host| host.domains.first().cloned()).collect();
     let mut taken: HashSet<String> = HashSet::from(["*".to_owned()]);
     for host in hosts.iter_mut() {

@@ -97,6 +97,7 @@ fn condition(route: &pb::route::Route) -> String {
         PathSpecifier::Path(path) => path.clone(),
         PathSpecifier::Prefix(prefix) => format!("{prefix}…"),
         PathSpecifier::SafeRegex(regex) => format!("~{}", regex.regex),
+        PathSpecifier::ConnectMatcher(_) => "CONNECT".to_owned(),
         _ => "?".to_owned(),
     };
     for header in &matched.headers {

@@ -33,10 +33,39 @@ pub(super) fn chain(
     trust: Trust,
     normalization: PathNormalization,
 ) -> pb::listener::FilterChain {
-    let manager = connection_manager(stat_prefix, routes, trust, normalization);
+    of_manager(routes, &connection_manager(stat_prefix, routes, trust, normalization))
+}
+
+/// The same for a forward proxy: requests name their host in absolute form, and CONNECT opens tunnels.
+pub(super) fn forward_proxy(
+    stat_prefix: &str,
+    routes: &str,
+    normalization: PathNormalization,
+) -> pb::listener::FilterChain {
+    let mut manager = connection_manager(stat_prefix, routes, Trust::Application, normalization);
+    manager.http_protocol_options = Some(pb::core::Http1ProtocolOptions {
+        allow_absolute_url: Some(wire::bool_value(true)),
+        ..Default::default()
+    });
+    manager.http2_protocol_options = Some(pb::core::Http2ProtocolOptions {
+        allow_connect: true,
+        ..Default::default()
+    });
+    manager.upgrade_configs.push(upgrade(wire::CONNECT));
+    of_manager(routes, &manager)
+}
+
+fn of_manager(routes: &str, manager: &pb::hcm::HttpConnectionManager) -> pb::listener::FilterChain {
     pb::listener::FilterChain {
         name: routes.to_owned(),
-        filters: vec![wire::network_filter(CONNECTION_MANAGER, pack(&manager))],
+        filters: vec![wire::network_filter(CONNECTION_MANAGER, pack(manager))],
+        ..Default::default()
+    }
+}
+
+fn upgrade(kind: &str) -> pb::hcm::http_connection_manager::UpgradeConfig {
+    pb::hcm::http_connection_manager::UpgradeConfig {
+        upgrade_type: kind.to_owned(),
         ..Default::default()
     }
 }
@@ -47,7 +76,7 @@ fn connection_manager(
     trust: Trust,
     normalization: PathNormalization,
 ) -> pb::hcm::HttpConnectionManager {
-    use pb::hcm::http_connection_manager::{RouteSpecifier, UpgradeConfig};
+    use pb::hcm::http_connection_manager::RouteSpecifier;
     let mut manager = pb::hcm::HttpConnectionManager {
         stat_prefix: stat_prefix.to_owned(),
         route_specifier: Some(RouteSpecifier::Rds(pb::hcm::Rds {
@@ -66,10 +95,7 @@ fn connection_manager(
         },
         generate_request_id: Some(wire::bool_value(true)),
         strip_trailing_host_dot: true,
-        upgrade_configs: vec![UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
-            ..Default::default()
-        }],
+        upgrade_configs: vec![upgrade("websocket")],
         ..Default::default()
     };
     normalize_path(&mut manager, normalization);

@@ -1,6 +1,7 @@
 //! A listener out of its inputs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use weft_xds::{Resource, pack, pb};
 
@@ -40,6 +41,8 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
             .provenance
             .first()
             .map(|provenance| wire::metadata([("weft", wire::provenance(provenance, None))])),
+        // Otherwise its connections come from the listener that captures them.
+        bind_to_port: (!inputs.bound).then(|| wire::bool_value(false)),
         ..Default::default()
     };
     let stat_prefix = format!("outbound_{}", inputs.name);
@@ -64,16 +67,19 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
                 listener.filter_chains = vec![tcp::chain(names::BLACK_HOLE_CLUSTER, names::BLACK_HOLE_CLUSTER)];
             }
         }
-        ListenerKind::Tcp { chains } => {
-            handed_over(&mut listener);
-            listener.filter_chains = chains.iter().map(tcp::ruled).collect();
+        ListenerKind::Tcp { chains, unknown } => opaque(&mut listener, chains, unknown),
+        ListenerKind::Http { routes } => {
+            let (trust, normalization) = (http::Trust::Application, inputs.path_normalization);
+            listener.filter_chains = vec![http::chain(&stat_prefix, routes, trust, normalization)];
+        }
+        ListenerKind::HttpProxy { routes } => {
+            listener.filter_chains = vec![http::forward_proxy(&stat_prefix, routes, inputs.path_normalization)];
         }
         ListenerKind::Detect {
             routes,
             opaque,
             unknown,
         } => {
-            handed_over(&mut listener);
             detect(&mut listener, inputs);
             let chain = http::chain(
                 &stat_prefix,
@@ -81,16 +87,31 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
                 http::Trust::Application,
                 inputs.path_normalization,
             );
-            detected(&mut listener, chain, opaque, *unknown);
+            detected(&mut listener, chain, opaque, unknown);
         }
-        ListenerKind::VirtualOutbound { unknown } => virtual_outbound(&mut listener, inputs.port, *unknown),
+        ListenerKind::VirtualOutbound { unknown } => virtual_outbound(&mut listener, inputs.port, unknown),
     }
     listener
 }
 
-/// Its connections come from the listener that captures them; it does not bind its port.
-fn handed_over(listener: &mut pb::listener::Listener) {
-    listener.bind_to_port = Some(wire::bool_value(false));
+/// Opaque bytes by network and by the name of a TLS handshake; what no chain takes is an unknown destination.
+fn opaque(listener: &mut pb::listener::Listener, chains: &[OpaqueInputs], unknown: &Unknown) {
+    if chains.iter().any(|chain| !chain.server_names.is_empty()) {
+        listener.listener_filters = vec![tls_inspector()];
+        // However long a client hesitates, nothing is known of it before its first bytes.
+        listener.listener_filters_timeout = Some(wire::duration(Duration::ZERO));
+        listener.continue_on_listener_filters_timeout = true;
+    }
+    let (all, some): (Vec<_>, Vec<_>) = chains
+        .iter()
+        .map(tcp::ruled)
+        .partition(|chain| chain.filter_chain_match.is_none());
+    listener.filter_chains = some;
+    if listener.filter_chains.is_empty() {
+        listener.filter_chains = all;
+    } else {
+        listener.default_filter_chain = all.into_iter().next().or_else(|| Some(unknown_chain(unknown)));
+    }
 }
 
 /// HTTP goes to its own chain, all else by network, the rest to the default chain.
@@ -98,7 +119,7 @@ fn detected(
     listener: &mut pb::listener::Listener,
     mut http: pb::listener::FilterChain,
     opaque: &[OpaqueInputs],
-    unknown: Unknown,
+    unknown: &Unknown,
 ) {
     let networks = opaque.iter().flat_map(|chain| &chain.networks);
     let mut ranges: Vec<_> = networks.map(tcp::range).collect();
@@ -118,6 +139,12 @@ fn detected(
             listener.default_filter_chain = Some(chain);
             continue;
         }
+        // A name is looked at before the kind of bytes, and only TLS has one.
+        let named = |matched: &pb::listener::FilterChainMatch| !matched.server_names.is_empty();
+        if chain.filter_chain_match.as_ref().is_some_and(named) {
+            listener.filter_chains.push(chain);
+            continue;
+        }
         // For the same reason plain bytes and TLS need a chain each: HTTP asks for plain bytes.
         for transport in [RAW, "tls"] {
             let mut chain = chain.clone();
@@ -126,18 +153,14 @@ fn detected(
         }
     }
     if listener.default_filter_chain.is_none() {
-        let cluster = unknown_cluster(unknown);
-        listener.default_filter_chain = Some(tcp::chain(cluster, cluster));
+        listener.default_filter_chain = Some(unknown_chain(unknown));
     }
 }
 
 /// The first bytes decide about the chain.
 fn detect(listener: &mut pb::listener::Listener, inputs: &ListenerInputs) {
     listener.listener_filters = vec![
-        wire::listener_filter(
-            "envoy.filters.listener.tls_inspector",
-            pack(&pb::tls_inspector::TlsInspector::default()),
-        ),
+        tls_inspector(),
         wire::listener_filter(
             "envoy.filters.listener.http_inspector",
             pack(&pb::http_inspector::HttpInspector::default()),
@@ -148,8 +171,15 @@ fn detect(listener: &mut pb::listener::Listener, inputs: &ListenerInputs) {
     listener.continue_on_listener_filters_timeout = true;
 }
 
+fn tls_inspector() -> pb::listener::ListenerFilter {
+    wire::listener_filter(
+        "envoy.filters.listener.tls_inspector",
+        pack(&pb::tls_inspector::TlsInspector::default()),
+    )
+}
+
 /// Everything captured arrives here; what has no listener of its own is an unknown destination.
-fn virtual_outbound(listener: &mut pb::listener::Listener, port: u16, unknown: Unknown) {
+fn virtual_outbound(listener: &mut pb::listener::Listener, port: u16, unknown: &Unknown) {
     listener.use_original_dst = Some(wire::bool_value(true));
     // A connection to the capture port itself would be handed to itself without end.
     let mut looped = tcp::chain("virtualOutbound-trafficloop-blackhole", names::BLACK_HOLE_CLUSTER);
@@ -161,9 +191,15 @@ fn virtual_outbound(listener: &mut pb::listener::Listener, port: u16, unknown: U
     listener.default_filter_chain = Some(tcp::chain("virtualOutbound-catchall-tcp", unknown_cluster(unknown)));
 }
 
-fn unknown_cluster(unknown: Unknown) -> &'static str {
+fn unknown_chain(unknown: &Unknown) -> pb::listener::FilterChain {
+    let cluster = unknown_cluster(unknown);
+    tcp::chain(cluster, cluster)
+}
+
+fn unknown_cluster(unknown: &Unknown) -> &str {
     match unknown {
         Unknown::Allowed => names::PASSTHROUGH_CLUSTER,
         Unknown::Refused => names::BLACK_HOLE_CLUSTER,
+        Unknown::Through(cluster) => cluster,
     }
 }

@@ -48,9 +48,10 @@ pub(super) fn ruled(inputs: &OpaqueInputs) -> pb::listener::FilterChain {
         ..Default::default()
     };
     let mut chain = named(&name, config);
-    if !inputs.networks.is_empty() {
+    if !inputs.networks.is_empty() || !inputs.server_names.is_empty() {
         chain.filter_chain_match = Some(pb::listener::FilterChainMatch {
             prefix_ranges: inputs.networks.iter().map(range).collect(),
+            server_names: inputs.server_names.clone(),
             ..Default::default()
         });
     }

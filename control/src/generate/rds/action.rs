@@ -22,6 +22,19 @@ pub(super) fn plain(cluster: &str) -> pb::route::RouteAction {
     action
 }
 
+/// The end of a tunnel: what a CONNECT request carries goes to the cluster as it is.
+pub(super) fn connect(cluster: &str) -> pb::route::RouteAction {
+    use pb::route::route_action::{UpgradeConfig, upgrade_config::ConnectConfig};
+    pb::route::RouteAction {
+        upgrade_configs: vec![UpgradeConfig {
+            upgrade_type: wire::CONNECT.to_owned(),
+            connect_config: Some(ConnectConfig::default()),
+            ..Default::default()
+        }],
+        ..plain(cluster)
+    }
+}
+
 /// Limits the whole exchange; zero is no limit. A gRPC client's own deadline is honoured up to it.
 pub(super) fn limit(action: &mut pb::route::RouteAction, timeout: Duration) {
     action.timeout = Some(wire::duration(timeout));

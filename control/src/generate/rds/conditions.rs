@@ -21,6 +21,14 @@ pub(super) fn everything() -> pb::route::RouteMatch {
     }
 }
 
+/// Matches CONNECT requests to whatever authority.
+pub(super) fn connect() -> pb::route::RouteMatch {
+    pb::route::RouteMatch {
+        path_specifier: Some(PathSpecifier::ConnectMatcher(Default::default())),
+        ..Default::default()
+    }
+}
+
 /// Matches what the user describes; conditions on port, source and gateway have been decided by the plan.
 pub(super) fn of(matched: &HttpMatch) -> pb::route::RouteMatch {
     let path = match &matched.uri {

@@ -13,30 +13,42 @@ use crate::plan::names;
 /// The status of requests to hosts that nobody has declared, where these are refused (Istio).
 const BLOCKED_STATUS: u32 = 502;
 
+/// Name of the routes that open a tunnel.
+const CONNECT_ROUTE: &str = "connect";
+
 /// Generates one route.
 pub(super) fn route(inputs: &RouteInputs, default_retries: Option<&HttpRetry>) -> pb::route::Route {
     match inputs {
         RouteInputs::Rule(rule) => rule_route(rule, default_retries),
         RouteInputs::Host { target, provenance } => host_route(target, provenance, default_retries),
-        RouteInputs::Passthrough => pb::route::Route {
+        RouteInputs::Passthrough { cluster } => pb::route::Route {
             name: names::ALLOW_ANY.to_owned(),
             r#match: Some(conditions::everything()),
-            action: Some(pb::route::route::Action::Route(action::plain(
-                names::PASSTHROUGH_CLUSTER,
-            ))),
+            action: Some(pb::route::route::Action::Route(action::plain(cluster))),
             ..Default::default()
         },
-        RouteInputs::Blocked => pb::route::Route {
-            name: names::BLOCK_ALL.to_owned(),
-            r#match: Some(conditions::everything()),
-            action: Some(pb::route::route::Action::DirectResponse(
-                pb::route::DirectResponseAction {
-                    status: BLOCKED_STATUS,
-                    ..Default::default()
-                },
-            )),
+        RouteInputs::Blocked => blocked(conditions::everything()),
+        RouteInputs::Connect { cluster: Some(cluster) } => pb::route::Route {
+            name: CONNECT_ROUTE.to_owned(),
+            r#match: Some(conditions::connect()),
+            action: Some(pb::route::route::Action::Route(action::connect(cluster))),
             ..Default::default()
         },
+        RouteInputs::Connect { cluster: None } => blocked(conditions::connect()),
+    }
+}
+
+fn blocked(conditions: pb::route::RouteMatch) -> pb::route::Route {
+    pb::route::Route {
+        name: names::BLOCK_ALL.to_owned(),
+        r#match: Some(conditions),
+        action: Some(pb::route::route::Action::DirectResponse(
+            pb::route::DirectResponseAction {
+                status: BLOCKED_STATUS,
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
     }
 }
 

@@ -24,7 +24,7 @@ fn message(inputs: &RouteTableInputs) -> pb::route::RouteConfiguration {
             .collect(),
         // A route may name a cluster that does not exist: its requests get 503, the rest of the table serves.
         validate_clusters: Some(wire::bool_value(false)),
-        ignore_port_in_host_matching: true,
+        ignore_port_in_host_matching: !inputs.by_port,
         // Operations of a destination come after those of its rule, so that the destination's `set` wins.
         most_specific_header_mutations_wins: true,
         max_direct_response_body_size_bytes: Some(wire::u32_value(DIRECT_RESPONSE_BODY_BYTES_MAX)),

@@ -16,6 +16,8 @@ pub struct ListenerInputs {
     pub address: IpAddr,
     /// Port that it stands for.
     pub port: u16,
+    /// Whether it has a socket of its own; otherwise the listener that captures hands connections over to it.
+    pub bound: bool,
     /// What it does.
     pub kind: ListenerKind,
     /// The objects that asked for it.
@@ -47,10 +49,22 @@ pub enum ListenerKind {
         /// The chains of the rules that apply; without any, connections are closed.
         chains: Vec<OpaqueInputs>,
     },
-    /// Opaque bytes of captured connections.
+    /// Opaque bytes.
     Tcp {
         /// What becomes of them.
         chains: Vec<OpaqueInputs>,
+        /// What becomes of connections that no chain takes.
+        unknown: Unknown,
+    },
+    /// Requests, and nothing else.
+    Http {
+        /// Their route table.
+        routes: String,
+    },
+    /// A forward proxy: requests in absolute form, and CONNECT.
+    HttpProxy {
+        /// Their route table.
+        routes: String,
     },
     /// HTTP or opaque bytes, by what the client sends first.
     Detect {
@@ -69,6 +83,9 @@ pub struct OpaqueInputs {
     /// Networks that the client has to have dialled into; empty takes every connection. No network occurs twice in a
     /// listener.
     pub networks: Vec<Network>,
+    /// Names that the client has to have asked for in its TLS handshake, exact or `*.suffix`; empty takes every
+    /// connection.
+    pub server_names: Vec<String>,
     /// Clusters by weight; a single one takes everything.
     pub targets: Vec<(String, u32)>,
     /// Both directions silent for so long: closed; zero never, `None` as the protocol has it.
@@ -88,22 +105,80 @@ pub struct Network {
     pub length: u8,
 }
 
+impl Network {
+    /// An address or a network, by the network's own address: two spellings of one network must not become two chains,
+    /// which Envoy refuses.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let length: u8 = length.map_or(Some(bits), |length| length.parse().ok())?;
+        Some(Self {
+            address: masked(address, length),
+            length,
+        })
+    }
+
+    /// Whether it is one address.
+    pub fn is_single(&self) -> bool {
+        self.length == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+}
+
+fn masked(address: IpAddr, length: u8) -> IpAddr {
+    let length = u32::from(length);
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length)).unwrap_or(0);
+            IpAddr::V4((u32::from(address) & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length)).unwrap_or(0);
+            IpAddr::V6((u128::from(address) & mask).into())
+        }
+    }
+}
+
 /// A rule of a VirtualService for opaque connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OpaqueRule {
     /// The object.
     pub provenance: Provenance,
-    /// Index in `spec.tcp`.
+    /// Index in `spec.tcp` or `spec.tls`.
     pub index: usize,
     /// What counters call it: `name.namespace` of the object.
     pub name: String,
 }
 
-/// What becomes of destinations that nobody has declared (mesh `outboundTrafficPolicy`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What becomes of destinations that nobody has declared (`outboundTrafficPolicy` of the Sidecar or the mesh).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Unknown {
     /// They are connected to as dialled.
     Allowed,
     /// They are refused.
     Refused,
+    /// Their traffic goes to this cluster instead (`egressProxy`).
+    Through(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_known_by_its_own_address() {
+        for (text, address, length) in [
+            ("10.1.2.3", "10.1.2.3", 32),
+            ("10.1.2.3/8", "10.0.0.0", 8),
+            ("0.0.0.0/0", "0.0.0.0", 0),
+            ("2001:db8::1", "2001:db8::1", 128),
+            ("2001:db8::1/32", "2001:db8::", 32),
+        ] {
+            let address = address.parse().expect("an address");
+            assert_eq!(Network::parse(text), Some(Network { address, length }), "{text}");
+        }
+    }
 }

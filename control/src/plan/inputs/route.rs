@@ -13,6 +13,8 @@ pub struct RouteTableInputs {
     pub name: String,
     /// Its virtual hosts, in the order in which they claimed their domains.
     pub virtual_hosts: Vec<VirtualHostInputs>,
+    /// Whether hosts are told apart by their port as well, as a forward proxy does; otherwise ports are ignored.
+    pub by_port: bool,
     /// Retries of rules that set none (mesh `defaultHttpRetryPolicy`); the built-in policy if absent.
     pub default_retries: Option<HttpRetry>,
 }
@@ -22,7 +24,7 @@ pub struct RouteTableInputs {
 pub struct VirtualHostInputs {
     /// Unique within the table.
     pub name: String,
-    /// Authorities, without ports; no domain occurs twice in a table.
+    /// Authorities, with ports where the table tells them apart; no domain occurs twice in a table.
     pub domains: Vec<String>,
     /// Every plain-text request is answered by a redirect to `https`.
     pub https_redirect: bool,
@@ -42,10 +44,18 @@ pub enum RouteInputs {
         /// The object that declares the host.
         provenance: Provenance,
     },
-    /// Everything to the address that the client dialled.
-    Passthrough,
+    /// Everything to a cluster that belongs to nobody: as dialled, or a proxy for unknown traffic.
+    Passthrough {
+        /// Its name.
+        cluster: String,
+    },
     /// Everything is refused with 502.
     Blocked,
+    /// CONNECT requests become opaque connections to this cluster; without one they are refused with 502.
+    Connect {
+        /// Its name.
+        cluster: Option<String>,
+    },
 }
 
 /// One match (or the absence of any) of one rule of a VirtualService, its references resolved.
