@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use crate::http::conn_state::{ConnState, Order, Phase};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read at once before the codec is chosen. Most requests fit, so that the codec need not ask the kernel again;
 /// whatever the bytes are, as many as the preface has decide.
-const FIRST_BYTES_MAX: usize = 4096;
+pub(super) const FIRST_BYTES_MAX: usize = 4096;
 
 /// Who reads a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +31,16 @@ pub(crate) enum Unknown {
     Ordered(Order),
 }
 
-/// Reads until the codec is certain. Envoy's rule for `AUTO`: the preface is HTTP/2, anything else is HTTP/1, whose
+/// Reads until the codec is certain, beginning with what was read `first` already. Envoy's rule for `AUTO`: the preface is HTTP/2, anything else is HTTP/1, whose
 /// parser says what is wrong with it.
 ///
 /// # Errors
 /// When the connection ends, or is to end by its idle or head limit.
-pub(crate) async fn sniff(stream: &TcpStream, state: &ConnState) -> Result<(Codec, Bytes), Unknown> {
-    let mut first = BytesMut::new();
+pub(crate) async fn sniff(stream: &TcpStream, state: &ConnState, first: Bytes) -> Result<(Codec, Bytes), Unknown> {
+    if let Some(codec) = codec(&first) {
+        return Ok((codec, first));
+    }
+    let mut first = BytesMut::from(first);
     loop {
         // Cancel safe: readiness is not lost when an order comes first. Biased: a late connection gets no other turn.
         tokio::select! {
@@ -46,7 +49,7 @@ pub(crate) async fn sniff(stream: &TcpStream, state: &ConnState) -> Result<(Code
             ready = stream.readable() => ready.map_err(|_| Unknown::Closed)?,
         }
         // Not before there is something to read: a connection that says nothing holds no memory.
-        first.reserve(FIRST_BYTES_MAX - first.len());
+        first.reserve(FIRST_BYTES_MAX);
         let ended = match stream.try_read_buf(&mut first) {
             Ok(read) => read == 0,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
@@ -64,7 +67,7 @@ pub(crate) async fn sniff(stream: &TcpStream, state: &ConnState) -> Result<(Code
 }
 
 /// Ready when the connection is to end. A drain does not end it: the first request is still answered.
-async fn ordered(state: &ConnState) -> Order {
+pub(super) async fn ordered(state: &ConnState) -> Order {
     poll_fn(|cx| match state.order(cx.waker()) {
         Some(order @ (Order::IdleTimeout | Order::HeadTimeout | Order::WriteTimeout)) => Poll::Ready(order),
         Some(Order::Drain) | None => Poll::Pending,

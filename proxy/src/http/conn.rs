@@ -11,15 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use weft_proxy_core::chain::{
-    Codec as CodecType, ConnectionFacts, HttpConnectionManager, Listener, Network, Origin, Spoken, TransportProtocol,
-};
+use weft_proxy_core::chain::{Codec as CodecType, HttpConnectionManager, Origin};
 
 use super::conn_h2;
 use super::conn_state::{ConnLimits, ConnState, Order};
@@ -28,13 +25,13 @@ use super::failure::{Failure, RequestFailure};
 use super::forward;
 use super::guard::GuardedStream;
 use crate::detect::{self, Codec, Rewind, Unknown};
-use crate::tcp;
+use crate::listener::Accepted;
 use crate::worker::Worker;
 
 /// Without a limit of the configuration: an idle connection is closed after an hour, as Envoy does.
-const IDLE_DEFAULT: Duration = Duration::from_secs(60 * 60);
+pub(crate) const IDLE_DEFAULT: Duration = Duration::from_secs(60 * 60);
 /// Without a limit of the configuration: a head that takes longer is no person's and no healthy client's.
-const HEAD_DEFAULT: Duration = Duration::from_secs(60);
+pub(crate) const HEAD_DEFAULT: Duration = Duration::from_secs(60);
 /// A client that does not read for so long is gone; Envoy's stream idle limit has the same value.
 const WRITE_STALL_DEFAULT: Duration = Duration::from_secs(5 * 60);
 /// The least that hyper takes as its buffer.
@@ -57,61 +54,31 @@ pub(crate) struct ConnContext {
     pub(crate) requests: Cell<u32>,
 }
 
-/// Serves one connection of a listener. `leaving`: the listener has no socket any more, so that the connection ends with
-/// its first reply.
-pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream, leaving: bool) {
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
-        return;
-    };
-    // Replies must not wait for the acknowledgement of the one before; a stream that refuses the option works all the same.
-    stream.set_nodelay(true).ok();
-    let facts = ConnectionFacts {
-        destination: local,
-        source: peer,
-        direct_source: peer.ip(),
-        server_name: None,
-        transport_protocol: TransportProtocol::RawBuffer,
-        application_protocols: &[],
-    };
-    let manager = match listener.find_chain(&facts).map(|chain| &chain.network) {
-        Some(Network::Http(manager)) => manager.clone(),
-        Some(Network::Tcp(proxy)) => {
-            let proxy = proxy.clone();
-            return tcp::serve(worker, listener, proxy, stream, leaving).await;
-        }
-        Some(Network::Close) | None => return,
-    };
+/// Serves one connection whose chain speaks HTTP.
+pub(crate) async fn serve(worker: Rc<Worker>, manager: Arc<HttpConnectionManager>, mut accepted: Accepted) {
     let state = Arc::new(ConnState::new(limits(&manager), worker.now_ms()));
-    let max = worker.shared.connections_max;
-    if leaving || worker.is_draining() {
-        state.command(Order::Drain);
-    }
-    let Some(_guard) = worker.connections.enter(listener.name.clone(), state.clone(), max) else {
+    if !accepted.enter(&worker, &state) {
         return;
-    };
+    }
+    let origin = accepted.origin;
     let peer_value =
-        HeaderValue::try_from(peer.ip().to_canonical().to_string()).unwrap_or(HeaderValue::from_static(""));
+        HeaderValue::try_from(origin.source.ip().to_canonical().to_string()).unwrap_or(HeaderValue::from_static(""));
     let server = HeaderValue::from_str(&manager.server_name).unwrap_or(HeaderValue::from_static("weft"));
     let context = Rc::new(ConnContext {
         worker,
         state,
         manager,
         server,
-        origin: Origin {
-            source: peer,
-            destination: local,
-            is_restored: listener.use_original_dst || listener.inspectors.original_dst,
-            direction: listener.direction,
-            spoken: Spoken::Unknown,
-        },
+        origin,
         scheme: "http",
         peer_value,
         requests: Cell::new(0),
     });
+    let (stream, first, _guard) = accepted.into_stream();
     let detected = match context.manager.codec {
-        CodecType::Auto => detect::sniff(&stream, &context.state).await,
-        CodecType::Http1 => Ok((Codec::Http1, Bytes::new())),
-        CodecType::Http2 => Ok((Codec::Http2, Bytes::new())),
+        CodecType::Auto => detect::sniff(&stream, &context.state, first).await,
+        CodecType::Http1 => Ok((Codec::Http1, first)),
+        CodecType::Http2 => Ok((Codec::Http2, first)),
     };
     match detected {
         Ok((Codec::Http1, first)) => drive(context, Rewind::new(first, stream)).await,

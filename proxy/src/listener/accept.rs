@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use weft_proxy_core::chain::Listener;
 
-use crate::http::conn;
+use super::serve::serve;
 use crate::worker::Worker;
 
 /// Pause after an accept that failed for want of file descriptors or memory: the next one would fail as well.
@@ -32,7 +32,7 @@ pub(crate) async fn run(worker: Rc<Worker>, name: Arc<str>, socket: StdListener,
         tokio::select! {
             _ = &mut stopped => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => serve(&worker, &name, &mut last, stream, false),
+                Ok((stream, _)) => start(&worker, &name, &mut last, stream, false),
                 Err(error) => {
                     tracing::debug!(listener = %name, %error, "accept failed");
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
@@ -45,17 +45,17 @@ pub(crate) async fn run(worker: Rc<Worker>, name: Arc<str>, socket: StdListener,
     for _ in 0..LAST_ACCEPTS_MAX {
         let Ok((stream, _)) = listener.accept() else { break };
         if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            serve(&worker, &name, &mut last, stream, true);
+            start(&worker, &name, &mut last, stream, true);
         }
     }
 }
 
 /// Serves a connection by the listener as it is now; after its end, as it was last.
-fn serve(worker: &Rc<Worker>, name: &Arc<str>, last: &mut Option<Arc<Listener>>, stream: TcpStream, leaving: bool) {
+fn start(worker: &Rc<Worker>, name: &Arc<str>, last: &mut Option<Arc<Listener>>, stream: TcpStream, leaving: bool) {
     if let Some(now) = worker.with_snapshot(|snapshot| snapshot.listeners.named(name).cloned()) {
         *last = Some(now);
     }
     let Some(listener) = last.clone() else { return };
     // A panic ends this connection's task alone: tokio catches it at the task's edge.
-    tokio::task::spawn_local(conn::serve(worker.clone(), listener, stream, leaving));
+    tokio::task::spawn_local(serve(worker.clone(), listener, stream, leaving));
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use weft_proxy_core::chain::{Listener, Network, RouteSource};
+use weft_proxy_core::chain::{Listener, Listeners};
 
 use super::bind::bind;
+use super::is_warm;
 use crate::snapshot::Snapshot;
 use crate::worker::{Command, WorkerHandle};
 
@@ -26,12 +27,15 @@ pub(crate) struct Bound {
 pub(crate) struct ListenerSet {
     bound: BTreeMap<Arc<str>, Bound>,
     failed: BTreeMap<Arc<str>, String>,
+    /// The listeners of the last look, those without sockets included.
+    seen: Arc<Listeners>,
 }
 
 impl ListenerSet {
     /// Binds what is new and ready, lets go of what is gone, moves what changed its address. What could not be bound is
     /// tried again at the next call.
     pub(crate) fn reconcile(&mut self, snapshot: &Snapshot, workers: &[WorkerHandle], synced: bool) {
+        self.renew_unbound(snapshot, workers);
         let wanted: BTreeMap<&Arc<str>, &Arc<Listener>> = snapshot
             .listeners
             .iter()
@@ -71,6 +75,24 @@ impl ListenerSet {
             worker.send(Command::Renew {
                 name: listener.name.clone(),
             });
+        }
+    }
+
+    /// Listeners without sockets get connections from one that restores original destinations. When one changes or goes, its
+    /// connections of before end as those of any other listener.
+    fn renew_unbound(&mut self, snapshot: &Snapshot, workers: &[WorkerHandle]) {
+        if Arc::ptr_eq(&self.seen, &snapshot.listeners) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.seen, snapshot.listeners.clone());
+        for old in before.iter().filter(|listener| !listener.bind_to_port) {
+            let now = snapshot.listeners.named(&old.name);
+            if now.is_some_and(|now| Arc::ptr_eq(now, old)) {
+                continue;
+            }
+            for worker in workers {
+                worker.send(Command::Renew { name: old.name.clone() });
+            }
         }
     }
 
@@ -122,19 +144,4 @@ impl ListenerSet {
     pub(crate) fn failed(&self) -> impl Iterator<Item = (&Arc<str>, &String)> {
         self.failed.iter()
     }
-}
-
-/// A listener is bound once the route tables that it names have arrived: before that it could answer nothing but 404.
-fn is_warm(listener: &Listener, snapshot: &Snapshot) -> bool {
-    listener
-        .chains
-        .iter()
-        .chain(&listener.default_chain)
-        .all(|chain| match &chain.network {
-            Network::Http(manager) => match &manager.route {
-                RouteSource::Rds(name) => snapshot.route_table(name).is_some(),
-                RouteSource::Inline(_) => true,
-            },
-            Network::Tcp(_) | Network::Close => true,
-        })
 }

@@ -38,13 +38,17 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Both sides stay open until each direction has ended. `buffer_bytes_max` is the limit that the listener sets on what
-    /// waits in one direction.
-    pub(super) fn new(downstream: TcpStream, upstream: TcpStream, buffer_bytes_max: u32) -> Self {
+    /// waits in one direction. What was read of the client `first` goes before all else.
+    pub(super) fn new(downstream: TcpStream, upstream: TcpStream, first: &[u8], buffer_bytes_max: u32) -> Self {
         Self {
             downstream,
             upstream,
             piece_bytes: COPY_BUFFER_BYTES.min(buffer_bytes_max as usize).max(1),
-            request: Pump::default(),
+            request: Pump {
+                pending: first.to_vec(),
+                read: first.len() as u64,
+                ..Pump::default()
+            },
             response: Pump::default(),
         }
     }

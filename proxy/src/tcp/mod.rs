@@ -8,4 +8,5 @@ mod open;
 mod serve;
 mod tally;
 
-pub(crate) use serve::serve;
+pub(crate) use open::{Opened, guess};
+pub(crate) use serve::{relay, serve};

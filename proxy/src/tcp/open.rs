@@ -4,23 +4,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use weft_proxy_core::chain::TcpProxy;
+use weft_proxy_core::chain::{Origin, TcpProxy};
 use weft_proxy_core::outlier::Event;
 
 use super::tally::Tally;
 use crate::http::conn_state::ConnState;
 use crate::http::failure::{Failure, RouteFailure};
-use crate::upstream::admit::ConnectionPermit;
+use crate::upstream::admit::{Admission, ConnectionPermit};
 use crate::upstream::attempt::pick_endpoint;
+use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::dial;
 use crate::upstream::endpoint::ActiveGuard;
 use crate::worker::Worker;
 
 /// An open connection to an endpoint.
-pub(super) struct Upstream {
+pub(crate) struct Opened {
     pub(super) stream: TcpStream,
     /// To be dropped after the stream: what the connection counts for, at its endpoint and against the limit.
     pub(super) held: Held,
+    pub(super) tally: Tally,
+    admission: Arc<Admission>,
 }
 
 /// What a connection counts for, until it is closed.
@@ -29,25 +32,81 @@ pub(super) struct Held {
     _permit: ConnectionPermit,
 }
 
+impl Opened {
+    /// Resolves when the upstream has sent something (`true`) or has ended.
+    ///
+    /// Cancel safe: nothing is taken from the socket.
+    pub(crate) async fn speaks(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.stream.peek(&mut byte).await, Ok(1..))
+    }
+
+    /// Whether a request waits for the limit that the connection counts against.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.admission.has_waiters() || self.admission.has_surplus()
+    }
+}
+
+/// Connects to an endpoint of the cluster whose turn it is, for a client that has not spoken. `None` when that cannot be
+/// done now; only an endpoint that does not answer takes notice of it.
+///
+/// Cancel safe: dropping the future closes the socket.
+pub(crate) async fn guess(
+    worker: &Rc<Worker>,
+    proxy: &TcpProxy,
+    origin: &Origin,
+    state: &Arc<ConnState>,
+) -> Option<Opened> {
+    let tally = Tally::guess(worker.clone());
+    let cluster = cluster(worker, proxy).ok()?;
+    let permit = cluster.state.admission.try_connection()?;
+    connect(worker, proxy, origin, state, (cluster, permit, tally))
+        .await
+        .ok()
+}
+
 /// Connects to an endpoint of the cluster whose turn it is. Each try picks anew.
 ///
 /// Cancel safe: dropping the future closes the socket.
 pub(super) async fn open(
     worker: &Rc<Worker>,
     proxy: &TcpProxy,
+    origin: &Origin,
     state: &Arc<ConnState>,
-    tally: &mut Tally,
-) -> Result<Upstream, Failure> {
-    let slot = proxy.choose().slot;
-    let cluster = worker
-        .with_snapshot(|snapshot| snapshot.cluster(slot).cloned())
-        .ok_or(Failure::Route(RouteFailure::NoCluster))?;
+    mut tally: Tally,
+) -> Result<Opened, (Failure, Tally)> {
+    let cluster = match cluster(worker, proxy) {
+        Ok(cluster) => cluster,
+        Err(failure) => return Err((failure, tally)),
+    };
     tally.set_destination(&cluster.labels);
     // Nobody waits here: over the limit, the client is told at once.
-    let permit = cluster.state.admission.connection()?;
+    match cluster.state.admission.connection() {
+        Ok(permit) => connect(worker, proxy, origin, state, (cluster, permit, tally)).await,
+        Err(overflow) => Err((overflow.into(), tally)),
+    }
+}
+
+fn cluster(worker: &Worker, proxy: &TcpProxy) -> Result<Arc<Cluster>, Failure> {
+    let slot = proxy.choose().slot;
+    worker
+        .with_snapshot(|snapshot| snapshot.cluster(slot).cloned())
+        .ok_or(Failure::Route(RouteFailure::NoCluster))
+}
+
+async fn connect(
+    worker: &Rc<Worker>,
+    proxy: &TcpProxy,
+    _origin: &Origin,
+    state: &Arc<ConnState>,
+    (cluster, permit, mut tally): (Arc<Cluster>, ConnectionPermit, Tally),
+) -> Result<Opened, (Failure, Tally)> {
     let mut tries = proxy.connect_attempts_max;
     loop {
-        let endpoint = pick_endpoint(worker, &cluster)?;
+        let endpoint = match pick_endpoint(worker, &cluster) {
+            Ok(endpoint) => endpoint,
+            Err(failure) => return Err((failure, tally)),
+        };
         tally.set_destination(&endpoint.labels);
         let active = endpoint.start();
         match dial(&cluster, &endpoint).await {
@@ -57,14 +116,19 @@ pub(super) async fn open(
                     _active: active,
                     _permit: permit,
                 };
-                return Ok(Upstream { stream, held });
+                return Ok(Opened {
+                    stream,
+                    held,
+                    tally,
+                    admission: cluster.state.admission.clone(),
+                });
             }
             Err(failure) => {
                 endpoint.counters.failures.increment();
                 endpoint.observe(Event::Unreachable);
                 tries = tries.saturating_sub(1);
                 if tries == 0 || state.is_draining() {
-                    return Err(Failure::Upstream(failure));
+                    return Err((Failure::Upstream(failure), tally));
                 }
             }
         }

@@ -5,26 +5,51 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::io::Interest;
 use tokio::time::{Instant, sleep_until};
-use weft_proxy_core::chain::{Listener, TcpProxy};
+use weft_proxy_core::chain::TcpProxy;
 
 use super::clock::{Clock, Due, Expired, Times};
 use super::copy::{Broken, COPY_BUFFER_BYTES, Relay, Side};
-use super::open::open;
+use super::open::{Opened, open};
 use super::tally::Tally;
-use crate::http::conn_state::{ConnLimits, ConnState, Order};
+use crate::http::conn_state::{ConnLimits, ConnState};
+use crate::listener::Accepted;
 use crate::worker::Worker;
 
-/// Serves one connection of a listener whose chain copies bytes. `leaving`: the listener has no socket any more.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    listener: Arc<Listener>,
-    proxy: Arc<TcpProxy>,
-    downstream: TcpStream,
-    leaving: bool,
-) {
+/// How long a client that has ended its direction without a byte is taken to wait for the server's words, while the server
+/// is being dialled. Its end looks the same when it has left.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Serves one connection whose chain copies bytes.
+pub(crate) async fn serve(worker: Rc<Worker>, proxy: Arc<TcpProxy>, mut accepted: Accepted) {
+    let Some(state) = enter(&worker, &mut accepted) else {
+        return;
+    };
+    let tally = Tally::new(worker.clone());
+    // Cancel safe: the dial closes its socket and gives its permit back.
+    let opened = tokio::select! {
+        biased;
+        opened = open(&worker, &proxy, &accepted.origin, &state, tally) => opened,
+        // What it was is told by the tally, which is dropped with the dial.
+        () = left(&accepted) => return,
+    };
+    match opened {
+        Ok(opened) => copy(worker, proxy, accepted, opened, state).await,
+        Err((failure, mut tally)) => tally.fail(failure),
+    }
+}
+
+/// Serves a connection whose upstream has been dialled before it was known that bytes are to be copied.
+pub(crate) async fn relay(worker: Rc<Worker>, proxy: Arc<TcpProxy>, mut accepted: Accepted, opened: Box<Opened>) {
+    if let Some(state) = enter(&worker, &mut accepted) {
+        copy(worker, proxy, accepted, *opened, state).await;
+    }
+}
+
+fn enter(worker: &Rc<Worker>, accepted: &mut Accepted) -> Option<Arc<ConnState>> {
     // The limits of this connection are its own: a tunnel is exempt from those on requests.
     let limits = ConnLimits {
         idle: None,
@@ -33,27 +58,44 @@ pub(crate) async fn serve(
     };
     let state = Arc::new(ConnState::new(limits, worker.now_ms()));
     state.become_tunnel();
-    if leaving || worker.is_draining() {
-        state.command(Order::Drain);
+    accepted.enter(worker, &state).then_some(state)
+}
+
+/// Resolves when the client has left: by a reset, or by its end before it has sent a byte and for longer than [`GRACE`].
+/// Whoever has sent something and ended may be waiting for the answer.
+async fn left(accepted: &Accepted) {
+    let stream = &accepted.stream;
+    let mut byte = [0];
+    match stream.peek(&mut byte).await {
+        Ok(0) if accepted.first.is_empty() => tokio::time::sleep(GRACE).await,
+        Ok(_) => {
+            // An error here would be one of the descriptor itself.
+            stream.ready(Interest::ERROR).await.ok();
+        }
+        Err(_reset) => {}
     }
-    let max = worker.shared.connections_max;
-    let Some(_guard) = worker.connections.enter(listener.name.clone(), state.clone(), max) else {
-        return;
-    };
-    let mut tally = Tally::new(worker.clone());
-    let upstream = match open(&worker, &proxy, &state, &mut tally).await {
-        Ok(upstream) => upstream,
-        Err(failure) => return tally.fail(failure),
-    };
+}
+
+/// Copies until both directions have ended, or a limit of time is reached.
+async fn copy(worker: Rc<Worker>, proxy: Arc<TcpProxy>, accepted: Accepted, opened: Opened, state: Arc<ConnState>) {
+    // The relay is closed before what it counts for is given back.
+    let Opened {
+        stream: upstream,
+        held,
+        mut tally,
+        ..
+    } = opened;
     tally.open();
     let times = Times {
         idle: proxy.idle_timeout,
         age: proxy.duration_max,
         drain: worker.shared.drain,
     };
-    // The relay is closed before what it counts for is given back.
-    let held = upstream.held;
-    let mut relay = Relay::new(downstream, upstream.stream, listener.buffer_bytes_max);
+    let buffer_bytes_max = accepted.listener.buffer_bytes_max;
+    let (downstream, first, _guard) = accepted.into_stream();
+    let mut relay = Relay::new(downstream, upstream, &first, buffer_bytes_max);
+    drop(first);
+    tally.moved(relay.moved());
     let end = {
         let mut clock = Clock::new(times, Instant::now());
         // Due at once, and set again by the first look at the clock.

@@ -17,6 +17,8 @@ pub(super) struct Tally {
     flags: Flags,
     reason: Option<&'static str>,
     opened: bool,
+    /// It is still a guess that there is such a connection: nothing is counted.
+    guess: bool,
     /// Since the last report.
     counts: TcpCounts,
     /// Bytes of the client that were taken into account, and bytes for it.
@@ -31,9 +33,17 @@ impl Tally {
             flags: Flags::NONE,
             reason: None,
             opened: false,
+            guess: false,
             counts: TcpCounts::default(),
             seen: (0, 0),
         }
+    }
+
+    /// For a connection that may turn out not to be opaque.
+    pub(super) fn guess(worker: Rc<Worker>) -> Self {
+        let mut tally = Self::new(worker);
+        tally.guess = true;
+        tally
     }
 
     /// Where the connection goes, as far as it is known by now.
@@ -41,8 +51,9 @@ impl Tally {
         self.destination = Some(destination.clone());
     }
 
-    /// Both sides are connected.
+    /// Both sides are connected, and it is certain that bytes are copied between them.
     pub(super) fn open(&mut self) {
+        self.guess = false;
         self.begin();
         self.report();
     }
@@ -89,6 +100,9 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
+        if self.guess {
+            return;
+        }
         self.begin();
         self.counts.closed = 1;
         self.report();

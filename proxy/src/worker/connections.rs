@@ -93,6 +93,15 @@ impl Connections {
     }
 }
 
+impl ConnectionGuard {
+    /// The connection goes on under another state: it has been found out what it speaks.
+    pub(crate) fn replace(&self, state: Arc<ConnState>) {
+        if let Some(entry) = &mut self.connections.slots.borrow_mut()[self.slot] {
+            entry.state = state;
+        }
+    }
+}
+
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.connections.slots.borrow_mut()[self.slot] = None;

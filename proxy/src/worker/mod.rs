@@ -9,6 +9,7 @@ mod state;
 mod thread;
 
 pub(crate) use command::{Command, Scrape};
+pub(crate) use connections::ConnectionGuard;
 pub(crate) use executor::LocalExecutor;
 pub(crate) use state::Worker;
 pub(crate) use thread::{WorkerHandle, spawn};
