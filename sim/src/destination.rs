@@ -36,7 +36,7 @@ pub(crate) fn target(node: &Node, cluster: &ClusterRef, call: &Call) -> Target {
             endpoints: endpoints(node, &found.kind, call),
             ..destination
         }),
-        None if matches!(found.kind, ClusterKind::OriginalDst) => Target::Passthrough,
+        None if matches!(found.kind, ClusterKind::OriginalDst(_)) => Target::Passthrough,
         None => Target::Blackhole,
     }
 }
@@ -75,7 +75,7 @@ fn endpoints(node: &Node, kind: &ClusterKind, call: &Call) -> Vec<String> {
                 .map(|name| format!("{}:{}", name.host, name.port))
                 .collect();
         }
-        ClusterKind::OriginalDst => return vec![std::net::SocketAddr::new(call.address, call.port).to_string()],
+        ClusterKind::OriginalDst(_) => return vec![std::net::SocketAddr::new(call.address, call.port).to_string()],
     };
     let endpoints = set.map(|set| set.endpoints()).unwrap_or_default();
     let healthy = endpoints.iter().filter(|endpoint| endpoint.health == Health::Healthy);

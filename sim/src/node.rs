@@ -111,7 +111,7 @@ impl Node {
             ClusterKind::Dns(names) => names.first().map(|name| name.host.to_string()),
             ClusterKind::Eds(name) => self.first_of(self.endpoint_set(name)?),
             ClusterKind::Static(set) => self.first_of(set),
-            ClusterKind::OriginalDst => None,
+            ClusterKind::OriginalDst(_) => None,
         }
     }
 

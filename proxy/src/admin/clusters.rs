@@ -8,6 +8,7 @@ use weft_proxy_core::cluster::Health;
 use super::{breakers, outliers};
 use crate::app::Main;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::endpoint::EndpointState;
 
 /// Lines of `cluster::address::figure::value`.
 pub(crate) fn text(main: &Main) -> String {
@@ -72,6 +73,15 @@ struct Figures {
 }
 
 fn each(main: &Main, cluster: &Cluster, mut see: impl FnMut(Figures)) {
+    // Addresses that clients dialled have the least of what is known of others.
+    for state in cluster.state.original.states() {
+        let mut figures = counts(&state);
+        figures.push(("health_flags", "healthy".to_owned()));
+        see(Figures {
+            address: state.address.to_string(),
+            figures,
+        });
+    }
     let live = cluster.state.endpoints();
     for (endpoint, state) in live.set.endpoints().iter().zip(&live.states) {
         let health = match endpoint.health {
@@ -84,23 +94,29 @@ fn each(main: &Main, cluster: &Cluster, mut see: impl FnMut(Figures)) {
             (true, Health::Healthy) => "/failed_outlier_check".to_owned(),
             (true, Health::Unhealthy | Health::Draining) => ["/failed_outlier_check", health].concat(),
         };
-        let mut figures = vec![
-            ("cx_total", state.counters.connects.get().to_string()),
-            ("cx_connect_fail", state.counters.connect_failures.get().to_string()),
-            ("rq_active", state.active().to_string()),
-            ("rq_total", state.counters.requests.get().to_string()),
-            ("rq_error", state.counters.failures.get().to_string()),
+        let mut figures = counts(state);
+        figures.extend([
             ("health_flags", health),
             ("weight", endpoint.weight.to_string()),
             ("priority", endpoint.priority.to_string()),
             ("region", endpoint.locality.region.to_string()),
             ("zone", endpoint.locality.zone.to_string()),
             ("sub_zone", endpoint.locality.sub_zone.to_string()),
-        ];
+        ]);
         figures.extend(outliers::figures(&main.shared, cluster, state));
         see(Figures {
             address: state.address.to_string(),
             figures,
         });
     }
+}
+
+fn counts(state: &EndpointState) -> Vec<(&'static str, String)> {
+    vec![
+        ("cx_total", state.counters.connects.get().to_string()),
+        ("cx_connect_fail", state.counters.connect_failures.get().to_string()),
+        ("rq_active", state.active().to_string()),
+        ("rq_total", state.counters.requests.get().to_string()),
+        ("rq_error", state.counters.failures.get().to_string()),
+    ]
 }

@@ -9,6 +9,8 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use weft_proxy_core::cluster::ClusterKind;
+
 use crate::upstream::cluster::{Cluster, ClusterState};
 
 /// The shortest time between two sweeps of a cluster, whatever is asked for: the clock of the runtime has no finer one.
@@ -18,7 +20,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// settings to an ejection.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Clusters with outlier detection by the time of their next sweep. A cluster without costs nothing.
+/// Clusters with outlier detection or with addresses to forget, by the time of their next sweep. Others cost nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     /// By slot.
@@ -39,10 +41,13 @@ struct Entry {
 impl Schedule {
     /// A cluster has been accepted, for the first time or with other settings.
     pub(crate) fn enter(&mut self, cluster: &Cluster) {
-        let interval = cluster
-            .config
-            .outlier
-            .map(|detection| detection.interval.max(INTERVAL_MIN));
+        let detection = cluster.config.outlier.map(|detection| detection.interval);
+        let cleanup = match &cluster.config.kind {
+            ClusterKind::OriginalDst(original) => Some(original.cleanup_interval),
+            ClusterKind::Eds(_) | ClusterKind::Static(_) | ClusterKind::Dns(_) => None,
+        };
+        // Sweeps of detection keep their own time: it is part of their arithmetic.
+        let interval = detection.or(cleanup).map(|interval| interval.max(INTERVAL_MIN));
         let known = self.entries.get(&cluster.slot);
         let known = known.filter(|entry| Arc::ptr_eq(&entry.state, &cluster.state));
         let at = match (known, interval) {

@@ -3,6 +3,7 @@
 //! may not touch: routing, bodies.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub(crate) struct Exchange {
     /// `None` until configuration has named one.
     destination: Option<Arc<DestinationLabels>>,
     active: Option<ActiveGuard>,
+    original_destination: Option<SocketAddr>,
     /// Whether the endpoint has something to do with it by now, rather than our own limits.
     asked: Cell<bool>,
     upload: Option<Arc<Upload>>,
@@ -60,6 +62,7 @@ impl Exchange {
             started: Instant::now(),
             destination: None,
             active: None,
+            original_destination: None,
             asked: Cell::new(false),
             upload: None,
             request_bytes: head_bytes,
@@ -94,6 +97,15 @@ impl Exchange {
     /// Where the request goes, as far as it is known by now.
     pub(crate) fn set_destination(&mut self, destination: &Arc<DestinationLabels>) {
         self.destination = Some(destination.clone());
+    }
+
+    /// The address that the client dialled, where that was somebody else's.
+    pub(crate) fn original_destination(&self) -> Option<SocketAddr> {
+        self.original_destination
+    }
+
+    pub(crate) fn set_original_destination(&mut self, address: Option<SocketAddr>) {
+        self.original_destination = address;
     }
 
     /// The request is in flight to an endpoint.

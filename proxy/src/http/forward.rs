@@ -93,6 +93,7 @@ fn begin(context: &ConnContext, request: &Request<Incoming>) -> Exchange {
         context.state.clone(),
         line as u64 + head_bytes(request.headers()),
     );
+    exchange.set_original_destination(context.origin.original_destination());
     if grpc::is_call(request.headers()) {
         exchange.set_grpc();
     }

@@ -97,13 +97,13 @@ fn cluster(worker: &Worker, proxy: &TcpProxy) -> Result<Arc<Cluster>, Failure> {
 async fn connect(
     worker: &Rc<Worker>,
     proxy: &TcpProxy,
-    _origin: &Origin,
+    origin: &Origin,
     state: &Arc<ConnState>,
     (cluster, permit, mut tally): (Arc<Cluster>, ConnectionPermit, Tally),
 ) -> Result<Opened, (Failure, Tally)> {
     let mut tries = proxy.connect_attempts_max;
     loop {
-        let endpoint = match pick_endpoint(worker, &cluster) {
+        let endpoint = match pick_endpoint(worker, &cluster, origin.original_destination()) {
             Ok(endpoint) => endpoint,
             Err(failure) => return Err((failure, tally)),
         };

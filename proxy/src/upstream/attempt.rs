@@ -4,13 +4,14 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use weft_proxy_core::balance::{Cursor, Load, pick};
-use weft_proxy_core::cluster::Balance;
+use weft_proxy_core::cluster::{Balance, ClusterKind};
 
 use super::acquire::{Source, acquire};
 use super::cluster::{Cluster, LiveEndpoints};
@@ -18,8 +19,8 @@ use super::endpoint::EndpointState;
 use super::h2;
 use super::h2_pool::StreamLease;
 use super::pool::{Lease, UpstreamConnection};
-use super::response;
 use super::tries::Tries;
+use super::{original, response};
 use crate::http::body::RequestBody;
 use crate::http::exchange::Exchange;
 use crate::http::failure::{Failure, RouteFailure, UpstreamFailure};
@@ -109,8 +110,15 @@ async fn send_on_stream(
     }
 }
 
-/// An endpoint of the cluster, as its balancing says.
-pub(crate) fn pick_endpoint(worker: &Worker, cluster: &Cluster) -> Result<Arc<EndpointState>, Failure> {
+/// An endpoint of the cluster, as its balancing says; `destination` is what the client dialled, where that is known.
+pub(crate) fn pick_endpoint(
+    worker: &Worker,
+    cluster: &Cluster,
+    destination: Option<SocketAddr>,
+) -> Result<Arc<EndpointState>, Failure> {
+    if let ClusterKind::OriginalDst(kind) = &cluster.config.kind {
+        return original::find(worker, cluster, kind, destination);
+    }
     let live = cluster.state.endpoints();
     pick_among(worker, cluster, &live, &**live)
 }

@@ -15,6 +15,7 @@ use super::connect::KeepaliveProbes;
 use super::counters::MirrorCounters;
 use super::endpoint::{EndpointKey, EndpointState, labels};
 use super::observe::OutlierState;
+use super::original::OriginalAddresses;
 use super::pool::ReusePolicy;
 use crate::telemetry::labels::DestinationLabels;
 
@@ -84,6 +85,8 @@ pub(crate) struct ClusterState {
     pub(crate) outliers: Arc<OutlierState>,
     pub(crate) retries: RetryCounters,
     pub(crate) mirrors: Arc<MirrorCounters>,
+    /// Addresses that clients dialled; empty unless that is where its endpoints come from.
+    pub(crate) original: OriginalAddresses,
 }
 
 /// Endpoints with their state, place by place.
@@ -121,6 +124,7 @@ impl ClusterState {
             outliers,
             retries: RetryCounters::default(),
             mirrors: Arc::default(),
+            original: OriginalAddresses::default(),
         })
     }
 
@@ -151,14 +155,17 @@ impl ClusterState {
         self.endpoints.store(Arc::new(LiveEndpoints { set, states, outliers }));
     }
 
-    /// Lets ejected endpoints come back whose time is over.
+    /// Lets ejected endpoints come back whose time is over, and forgets addresses that nobody dials any more.
     pub(crate) fn sweep(&self) {
         self.outliers.sweep(&self.endpoints.load().states);
+        self.outliers.sweep(&self.original.states());
+        self.original.sweep();
     }
 }
 
 impl Drop for ClusterState {
     fn drop(&mut self) {
         self.endpoints.load().states.iter().for_each(|state| state.remove());
+        self.original.clear();
     }
 }

@@ -3,6 +3,7 @@
 //! may not touch: requests.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use weft_proxy_core::outlier::Event;
 
@@ -82,7 +83,7 @@ pub(crate) async fn dial(cluster: &Cluster, endpoint: &EndpointState) -> Result<
         endpoint.counters.connect_failures.increment();
         failure
     };
-    let dialled = tokio::time::timeout(cluster.config.connect_timeout, TcpStream::connect(endpoint.address)).await;
+    let dialled = tokio::time::timeout(cluster.config.connect_timeout, open(cluster, endpoint.address)).await;
     let stream = match dialled {
         Err(_elapsed) => return Err(failed(UpstreamFailure::ConnectTimeout)),
         Ok(Err(_refused)) => return Err(failed(UpstreamFailure::Connect)),
@@ -92,6 +93,20 @@ pub(crate) async fn dial(cluster: &Cluster, endpoint: &EndpointState) -> Result<
         return Err(failed(UpstreamFailure::Connect));
     }
     Ok(stream)
+}
+
+/// Dials, from the address that the cluster asks for.
+async fn open(cluster: &Cluster, target: SocketAddr) -> io::Result<TcpStream> {
+    let Some(source) = cluster.config.sources.of(target) else {
+        return TcpStream::connect(target).await;
+    };
+    let socket = if target.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.bind(source)?;
+    socket.connect(target).await
 }
 
 /// Keepalive probes as a cluster asks for them; parts that are `None` are the system's.

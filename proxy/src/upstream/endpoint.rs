@@ -81,6 +81,25 @@ impl EndpointState {
         })
     }
 
+    /// The endpoint of an address that a client dialled. What metrics call it is its cluster: no client makes labels.
+    pub(super) fn dialled(cluster: &super::cluster::Cluster, address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            key: EndpointKey {
+                address,
+                workload: None,
+            },
+            address,
+            labels: cluster.labels.clone(),
+            counters: EndpointCounters::default(),
+            admission: cluster.state.admission.clone(),
+            outliers: cluster.state.outliers.clone(),
+            record: EndpointRecord::default(),
+            active: AtomicU32::new(0),
+            removed: AtomicBool::new(false),
+        })
+    }
+
     pub(crate) fn active(&self) -> u32 {
         self.active.load(Relaxed)
     }

@@ -14,6 +14,7 @@ mod h2;
 mod h2_connection;
 pub(crate) mod h2_pool;
 pub(crate) mod observe;
+pub(crate) mod original;
 pub(crate) mod pool;
 mod response;
 mod tries;

@@ -1,9 +1,11 @@
 //! Where a request has been, and where it goes next.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Version;
+use weft_proxy_core::cluster::ClusterKind;
 use weft_proxy_core::retry::{Avoiding, avoided_priorities, pick_untried};
 use weft_proxy_core::route::RetryPolicy;
 
@@ -18,16 +20,19 @@ pub(crate) struct Tries<'a> {
     /// What the request is sent as, in each of them.
     pub(super) version: Version,
     policy: Option<&'a RetryPolicy>,
+    /// What the client dialled, where that is known.
+    destination: Option<SocketAddr>,
     /// By id.
     endpoints: Vec<u64>,
     priorities: Vec<u32>,
 }
 
 impl<'a> Tries<'a> {
-    pub(super) fn new(version: Version, policy: Option<&'a RetryPolicy>) -> Self {
+    pub(super) fn new(version: Version, policy: Option<&'a RetryPolicy>, destination: Option<SocketAddr>) -> Self {
         Self {
             version,
             policy,
+            destination,
             endpoints: Vec::new(),
             priorities: Vec::new(),
         }
@@ -55,8 +60,9 @@ impl<'a> Tries<'a> {
 
     /// An endpoint of the cluster, for a retry one that has not been tried if there is any.
     pub(super) fn pick(&self, worker: &Rc<Worker>, cluster: &Cluster) -> Result<Arc<EndpointState>, Failure> {
-        let Some(policy) = self.policy.filter(|_| !self.endpoints.is_empty()) else {
-            return pick_endpoint(worker, cluster);
+        let is_given = matches!(cluster.config.kind, ClusterKind::OriginalDst(_));
+        let Some(policy) = self.policy.filter(|_| !self.endpoints.is_empty() && !is_given) else {
+            return pick_endpoint(worker, cluster, self.destination);
         };
         let live = cluster.state.endpoints();
         let is_tried = |endpoint: &Arc<EndpointState>| self.endpoints.contains(&endpoint.id);

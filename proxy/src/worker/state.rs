@@ -21,6 +21,7 @@ use crate::telemetry::shard::{Sample, Shard};
 use crate::telemetry::tcp::TcpSample;
 use crate::upstream::admit::Asks;
 use crate::upstream::h2_pool::Http2Pool;
+use crate::upstream::original::OriginalCache;
 use crate::upstream::pool::Pool;
 
 /// How often connections are looked at for their limits: a limit of seconds is kept to a quarter of one.
@@ -37,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) http2_pool: Rc<Http2Pool>,
+    /// Addresses that clients have dialled lately.
+    pub(crate) original: OriginalCache,
     /// What may be kept of request bodies.
     pub(crate) replay: Arc<ReplayBudget>,
     /// What may wait for copies of requests.
@@ -65,6 +68,7 @@ impl Worker {
             shared,
             pool: Pool::new(asks),
             http2_pool: Http2Pool::new(http2_asks),
+            original: OriginalCache::default(),
             replay: Arc::default(),
             copies: Arc::default(),
             mirrors: Rc::default(),
@@ -149,6 +153,7 @@ impl Worker {
         let now = Instant::now();
         self.pool.sweep(now);
         self.http2_pool.sweep(now);
+        self.original.sweep();
         // Lets go of the last snapshot also when no request comes.
         self.snapshot.borrow_mut().load();
     }

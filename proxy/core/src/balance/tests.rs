@@ -59,6 +59,7 @@ fn cluster(balance: Balance, panic_threshold_percent: f64) -> Cluster {
             streams_max: None,
             keepalive: None,
         },
+        sources: crate::cluster::Sources::default(),
         tcp_keepalive: None,
         destination: DestinationLabels {
             service: "c".into(),

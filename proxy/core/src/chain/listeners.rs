@@ -11,6 +11,8 @@ pub struct Listeners {
     all: Vec<Arc<Listener>>,
     by_address: FxHashMap<SocketAddr, usize>,
     by_name: FxHashMap<Arc<str>, usize>,
+    /// Ports at which captured connections arrive.
+    captures: Vec<u16>,
 }
 
 impl Listeners {
@@ -24,7 +26,12 @@ impl Listeners {
                 by_address.entry(*address).or_insert(place);
             }
         }
+        let is_capture =
+            |one: &&Arc<Listener>| one.bind_to_port && (one.use_original_dst || one.inspectors.original_dst);
+        let mut captures: Vec<u16> = all.iter().filter(is_capture).map(|one| one.address.port()).collect();
+        captures.sort_unstable();
         Self {
+            captures,
             all,
             by_address,
             by_name,
@@ -57,6 +64,11 @@ impl Listeners {
         .into_iter()
         .find_map(|address| self.by_address.get(&address))
         .map(|place| &self.all[*place])
+    }
+
+    /// Whether captured connections arrive at a port of ours. To dial it would be a loop.
+    pub fn captures_at(&self, port: u16) -> bool {
+        self.captures.binary_search(&port).is_ok()
     }
 
     /// The listener that serves a connection which another one has accepted: the one for the original destination where

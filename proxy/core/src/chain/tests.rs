@@ -244,6 +244,9 @@ fn captured_connections_go_to_the_listener_of_their_destination() {
         assert_eq!(&*served.name, wanted, "{destination}");
     }
     assert!(listeners.named("10.0.0.8_3306").is_none());
+    // What is dialled at a port of capture would come back to it; the ports of others are nobody's loop.
+    assert!(listeners.captures_at(15001));
+    assert!(!listeners.captures_at(3306));
     let plain = listeners.named("0.0.0.0_3306").unwrap();
     assert_eq!(
         &*listeners.hand_over(plain, "10.0.0.7:3306".parse().unwrap()).name,

@@ -10,6 +10,6 @@ pub use endpoint::{
     PriorityRange, Workload,
 };
 pub use policy::{
-    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, HostPort, Limits, OutlierDetection, RetryBudget,
-    TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol,
+    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, HostPort, Limits, OriginalDst, OutlierDetection,
+    RetryBudget, Sources, TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol,
 };

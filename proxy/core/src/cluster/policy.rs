@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Cluster {
     pub outlier: Option<OutlierDetection>,
     /// How HTTP is spoken to it.
     pub http: UpstreamHttp,
+    /// Where its connections come from.
+    pub sources: Sources,
     /// Keepalive probes on its connections.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// What metrics call it.
@@ -56,7 +59,42 @@ pub enum ClusterKind {
     /// Names that the proxy resolves.
     Dns(Vec<HostPort>),
     /// The address that the client dialled.
-    OriginalDst,
+    OriginalDst(OriginalDst),
+}
+
+/// How a cluster follows its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OriginalDst {
+    /// Takes the place of the port that the client dialled.
+    pub port: Option<u16>,
+    /// An address that nothing uses is forgotten after this time, at the latest after twice of it.
+    pub cleanup_interval: Duration,
+}
+
+impl OriginalDst {
+    /// Where a connection is sent whose client dialled `destination`.
+    pub fn target(&self, destination: SocketAddr) -> SocketAddr {
+        SocketAddr::new(destination.ip(), self.port.unwrap_or(destination.port()))
+    }
+}
+
+/// Where connections to a cluster come from; without an address the system chooses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Sources(Box<[SocketAddr]>);
+
+impl Sources {
+    /// These addresses, the first being preferred. Port 0 lets the system choose the port.
+    pub fn new(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self(addresses.into_iter().collect())
+    }
+
+    /// The source of a connection to `target`: the first of its family. Where there is none, the first of all is taken, so
+    /// that dialling fails rather than going out from an address that nobody asked for (Envoy: the default selector of local
+    /// addresses).
+    pub fn of(&self, target: SocketAddr) -> Option<SocketAddr> {
+        let fits = |source: &&SocketAddr| source.is_ipv4() == target.is_ipv4();
+        self.0.iter().find(fits).or(self.0.first()).copied()
+    }
 }
 
 /// A name and a port to be resolved.
@@ -196,4 +234,35 @@ pub struct DestinationLabels {
     pub service_name: Arc<str>,
     /// Its namespace.
     pub service_namespace: Arc<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_comes_from_the_first_source_of_its_family() {
+        let sources = |all: &[&str]| Sources::new(all.iter().map(|one| one.parse().unwrap()));
+        for (all, target, expected) in [
+            (vec![], "10.0.0.1:80", None),
+            (vec!["127.0.0.6:0"], "127.0.0.1:80", Some("127.0.0.6:0")),
+            (vec!["127.0.0.6:0", "[::6]:0"], "[::1]:80", Some("[::6]:0")),
+            (vec!["[::6]:0", "127.0.0.6:0"], "127.0.0.1:80", Some("127.0.0.6:0")),
+            (vec!["127.0.0.6:0"], "[::1]:80", Some("127.0.0.6:0")),
+        ] {
+            let source = sources(&all).of(target.parse().unwrap());
+            assert_eq!(source, expected.map(|one| one.parse().unwrap()), "{all:?} to {target}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_followed_to_its_destination_or_to_a_port_in_its_place() {
+        for (port, expected) in [(None, "10.0.0.1:80"), (Some(8443), "10.0.0.1:8443")] {
+            let kind = OriginalDst {
+                port,
+                cleanup_interval: Duration::ZERO,
+            };
+            assert_eq!(kind.target("10.0.0.1:80".parse().unwrap()), expected.parse().unwrap());
+        }
+    }
 }

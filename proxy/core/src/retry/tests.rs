@@ -423,6 +423,7 @@ fn cluster() -> Cluster {
             streams_max: None,
             keepalive: None,
         },
+        sources: crate::cluster::Sources::default(),
         tcp_keepalive: None,
         destination: DestinationLabels {
             service: "c".into(),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use weft_proxy_core::cluster::{
-    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, Limits, OutlierDetection, RetryBudget,
+    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, Limits, OriginalDst, OutlierDetection, RetryBudget,
 };
 use weft_proxy_core::route::Bindings;
 use weft_xds::pb;
@@ -11,7 +11,7 @@ use super::defaults;
 use super::endpoint::{host_ports, set};
 use super::error::{At, Outcome, Problem, TranslateError, invalid, refuse, unsupported};
 use super::upstream;
-use super::value::{Fields, duration, metadata, number, provenance, text};
+use super::value::{Fields, duration, metadata, number, port, provenance, text};
 
 /// Compiles a cluster. Its slot is the one of its name in the bindings.
 ///
@@ -36,7 +36,6 @@ fn compile(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<
     refuse(subsets, "lb_subset_config", "subsets are clusters of their own")?;
     context.ignore_if(!source.health_checks.is_empty(), "health_checks");
     context.ignore_if(!source.filters.is_empty(), "cluster.filters");
-    context.ignore_if(source.upstream_bind_config.is_some(), "upstream_bind_config");
     context.ignore_if(source.preconnect_policy.is_some(), "preconnect_policy");
     context.ignore_if(source.track_timeout_budgets, "track_timeout_budgets");
     context.ignore_if(
@@ -65,6 +64,7 @@ fn compile(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<
             .transpose()
             .at("outlier_detection")?,
         http: upstream::http(context, source)?,
+        sources: upstream::sources(context, source).at("upstream_bind_config")?,
         tcp_keepalive: upstream::keepalive(source),
         destination: labels(source),
         provenance: provenance(source.metadata.as_ref()),
@@ -102,8 +102,40 @@ fn kind(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<Clu
         Ok(DiscoveryType::StrictDns | DiscoveryType::LogicalDns) => {
             ClusterKind::Dns(host_ports(assignment()?).at("load_assignment")?)
         }
-        Ok(DiscoveryType::OriginalDst) => ClusterKind::OriginalDst,
+        Ok(DiscoveryType::OriginalDst) => ClusterKind::OriginalDst(original_dst(source)?),
         Err(_) => return Err(invalid(number, "a type of discovery")).at("type"),
+    })
+}
+
+fn original_dst(source: &pb::cluster::Cluster) -> Outcome<OriginalDst> {
+    use pb::cluster::cluster::{LbConfig, LbPolicy};
+    refuse(
+        source.lb_policy != i32::from(LbPolicy::ClusterProvided),
+        "lb_policy",
+        "the policy of an ORIGINAL_DST cluster is CLUSTER_PROVIDED",
+    )?;
+    let mut override_port = None;
+    if let Some(LbConfig::OriginalDstLbConfig(config)) = &source.lb_config {
+        // Where these send a connection is told by the client.
+        refuse(
+            config.use_http_header,
+            "original_dst_lb_config.use_http_header",
+            "destinations in a header",
+        )?;
+        refuse(
+            config.metadata_key.is_some(),
+            "original_dst_lb_config.metadata_key",
+            "destinations in metadata",
+        )?;
+        override_port = number(config.upstream_port_override.as_ref())
+            .map(port)
+            .transpose()
+            .at("original_dst_lb_config.upstream_port_override")?;
+    }
+    let interval = duration(source.cleanup_interval.as_ref()).at("cleanup_interval")?;
+    Ok(OriginalDst {
+        port: override_port,
+        cleanup_interval: interval.unwrap_or(defaults::CLEANUP_INTERVAL),
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// `Cluster.cleanup_interval`.
+pub(super) const CLEANUP_INTERVAL: Duration = Duration::from_secs(5);
 /// `Cluster.connect_timeout`.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `CircuitBreakers.Thresholds`: connections, pending requests and requests.

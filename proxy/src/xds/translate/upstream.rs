@@ -1,4 +1,6 @@
-use weft_proxy_core::cluster::{Cluster, TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol};
+use std::net::SocketAddr;
+
+use weft_proxy_core::cluster::{Cluster, Sources, TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol};
 use weft_xds::{pb, unpack};
 
 use super::context::Context;
@@ -97,6 +99,42 @@ pub(super) fn keepalive(source: &pb::cluster::Cluster) -> Option<TcpKeepalive> {
         time: seconds(source.keepalive_time.as_ref()),
         interval: seconds(source.keepalive_interval.as_ref()),
     })
+}
+
+/// Where connections come from.
+pub(super) fn sources(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<Sources> {
+    let Some(bind) = &source.upstream_bind_config else {
+        return Ok(Sources::default());
+    };
+    context.ignore_if(!bind.socket_options.is_empty(), "upstream_bind_config.socket_options");
+    refuse(
+        bind.freebind.is_some_and(|one| one.value),
+        "freebind",
+        "addresses that are not ours",
+    )?;
+    refuse(
+        bind.local_address_selector.is_some(),
+        "local_address_selector",
+        "selectors by extension",
+    )?;
+    let of = |address: Option<&pb::core::SocketAddress>| {
+        address
+            .map(|one| {
+                super::value::socket_address(Some(&pb::core::Address {
+                    address: Some(pb::core::address::Address::SocketAddress(one.clone())),
+                }))
+            })
+            .transpose()
+    };
+    let first = of(bind.source_address.as_ref()).at("source_address")?;
+    let mut all: Vec<SocketAddr> = first.into_iter().collect();
+    for (index, one) in bind.extra_source_addresses.iter().enumerate() {
+        all.extend(of(one.address.as_ref()).at_index("extra_source_addresses", index)?);
+    }
+    for (index, one) in bind.additional_source_addresses.iter().enumerate() {
+        all.extend(of(Some(one)).at_index("additional_source_addresses", index)?);
+    }
+    Ok(Sources::new(all))
 }
 
 /// What connections are wrapped in.

@@ -121,3 +121,65 @@ fn an_eds_cluster_names_its_resource() {
     };
     assert_eq!((named("").as_str(), named("b").as_str()), ("a", "b"));
 }
+
+#[test]
+fn a_cluster_that_follows_its_clients_is_told_nothing_by_them() {
+    use pb::cluster::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy, OriginalDstLbConfig};
+    let compile = |policy: LbPolicy, config: OriginalDstLbConfig| {
+        let source = pb::cluster::Cluster {
+            name: "a".to_owned(),
+            cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into())),
+            lb_policy: policy.into(),
+            lb_config: Some(LbConfig::OriginalDstLbConfig(config)),
+            ..Default::default()
+        };
+        cluster(&source, &mut Bindings::new(0))
+            .map(|done| match done.value.kind {
+                ClusterKind::OriginalDst(kind) => (kind.port, kind.cleanup_interval.as_secs()),
+                other => panic!("{other:?}"),
+            })
+            .map_err(|error| error.to_string())
+    };
+    let config = OriginalDstLbConfig::default;
+    assert_eq!(compile(LbPolicy::ClusterProvided, config()), Ok((None, 5)));
+    let other_port = OriginalDstLbConfig {
+        upstream_port_override: Some(pb::protobuf::UInt32Value { value: 8443 }),
+        ..config()
+    };
+    assert_eq!(compile(LbPolicy::ClusterProvided, other_port), Ok((Some(8443), 5)));
+    let by_header = OriginalDstLbConfig {
+        use_http_header: true,
+        ..config()
+    };
+    for refused in [
+        compile(LbPolicy::RoundRobin, config()),
+        compile(LbPolicy::ClusterProvided, by_header),
+    ] {
+        assert!(refused.is_err(), "{refused:?}");
+    }
+}
+
+#[test]
+fn connections_come_from_the_addresses_that_the_cluster_names() {
+    use pb::core::{BindConfig, ExtraSourceAddress, SocketAddress};
+    let address = |text: &str| SocketAddress {
+        address: text.to_owned(),
+        ..Default::default()
+    };
+    let source = pb::cluster::Cluster {
+        name: "a".to_owned(),
+        upstream_bind_config: Some(BindConfig {
+            source_address: Some(address("127.0.0.6")),
+            extra_source_addresses: vec![ExtraSourceAddress {
+                address: Some(address("::6")),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let sources = cluster(&source, &mut Bindings::new(0)).unwrap().value.sources;
+    for (target, expected) in [("127.0.0.1:80", "127.0.0.6:0"), ("[::1]:80", "[::6]:0")] {
+        assert_eq!(sources.of(target.parse().unwrap()), Some(expected.parse().unwrap()));
+    }
+}
