@@ -31,8 +31,8 @@ pub(crate) enum Unknown {
     Ordered(Order),
 }
 
-/// Reads until the codec is certain, beginning with what was read `first` already. Envoy's rule for `AUTO`: the preface is HTTP/2, anything else is HTTP/1, whose
-/// parser says what is wrong with it.
+/// Reads until the codec is certain, beginning with what was read `first` already. Envoy's rule for `AUTO`: the preface is
+/// HTTP/2, anything else is HTTP/1, whose parser says what is wrong with it.
 ///
 /// # Errors
 /// When the connection ends, or is to end by its idle or head limit.

@@ -1,0 +1,6 @@
+//! Captured connections behind a control plane that is not ours: hand-over, detection, servers that speak first.
+
+mod detect;
+mod hand_over;
+mod server_first;
+mod stage;
