@@ -16,6 +16,7 @@ struct Row {
 }
 
 const ALL: &[&str] = &[
+    "weft-bookinfo",
     "weft-control",
     "weft-policies",
     "weft-proxy",
@@ -30,6 +31,11 @@ const LAW: &[Row] = &[
         package: "weft",
         ours: ALL,
         never: &["weft-testkit"],
+    },
+    Row {
+        package: "weft-bookinfo",
+        ours: &[],
+        never: &["weft-proxy-core", "weft-policies", "weft-xds", "prost", "tonic"],
     },
     Row {
         package: "weft-proxy-core",
@@ -89,7 +95,13 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("envoy-types", &["weft-xds"]),
     (
         "hyper",
-        &["weft-proxy", "weft-control", "weft-injector", "weft-loadtest"],
+        &[
+            "weft-bookinfo",
+            "weft-proxy",
+            "weft-control",
+            "weft-injector",
+            "weft-loadtest",
+        ],
     ),
 ];
 
@@ -259,7 +271,12 @@ fn foreign_types_stay_in_their_rooms() {
         ),
         (
             "hyper::",
-            &["proxy/src/", "control/src/admin/", "control/src/telemetry/"],
+            &[
+                "examples/bookinfo/src/",
+                "proxy/src/",
+                "control/src/admin/",
+                "control/src/telemetry/",
+            ],
         ),
     ];
     let mut broken = Vec::new();
