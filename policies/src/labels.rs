@@ -42,6 +42,8 @@ pub const INTERNAL_PREFIX: &str = "internal.istio.io/";
 pub const DRY_RUN: &str = "istio.io/dry-run";
 /// Proxy settings of one Pod.
 pub const PROXY_CONFIG: &str = "proxy.istio.io/config";
+/// Where the application of a Pod listens, an IP address, if not at 127.0.0.1. Pods whose traffic is not captured only.
+pub const APPLICATION_ADDRESS: &str = "weft.dev/application-address";
 /// Analysis codes that the author of an object does not want to see.
 pub const ANALYZE_SUPPRESS: &str = "galley.istio.io/analyze-suppress";
 

@@ -53,6 +53,28 @@ pub(super) fn host_address(host: &str, port: u16) -> pb::core::Address {
     }
 }
 
+/// A Unix socket.
+pub(super) fn pipe(path: &str) -> pb::core::Address {
+    pb::core::Address {
+        address: Some(pb::core::address::Address::Pipe(pb::core::Pipe {
+            path: path.to_owned(),
+            ..Default::default()
+        })),
+    }
+}
+
+/// Connections come from this address, from any port.
+pub(super) fn bind(source: IpAddr) -> pb::core::BindConfig {
+    pb::core::BindConfig {
+        source_address: Some(pb::core::SocketAddress {
+            address: source.to_string(),
+            port_specifier: Some(pb::core::socket_address::PortSpecifier::PortValue(0)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 /// "Ask the stream that this came from."
 pub(super) fn ads() -> pb::core::ConfigSource {
     pb::core::ConfigSource {

@@ -193,6 +193,7 @@ impl Clusters {
         self.add(ClusterInputs {
             name,
             kind,
+            source: None,
             host: Some(HostFacts {
                 host: host.name.clone(),
                 name: host.object_name().to_owned(),
@@ -295,6 +296,7 @@ fn plain(name: &str, kind: ClusterKind, policy: TrafficPolicy, mesh: MeshFacts) 
     ClusterInputs {
         name: name.to_owned(),
         kind,
+        source: None,
         host: None,
         subset: None,
         policy,
@@ -303,7 +305,7 @@ fn plain(name: &str, kind: ClusterKind, policy: TrafficPolicy, mesh: MeshFacts) 
     }
 }
 
-fn facts(context: &Context<'_>) -> MeshFacts {
+pub(super) fn facts(context: &Context<'_>) -> MeshFacts {
     let mesh = &context.world.mesh;
     MeshFacts {
         connect_timeout: mesh.connect_timeout,

@@ -64,6 +64,12 @@ impl<'a> Context<'a> {
         )
     }
 
+    /// The DestinationRule by which a server shapes what comes to its host: one without a selector, sought from its own
+    /// namespace.
+    pub(super) fn inbound_rule(&self, host: &str, namespace: &str) -> Option<Arc<MergedRule>> {
+        self.rules.find(host, namespace, &self.scope.namespace, None)
+    }
+
     /// The policy of one port and subset of a host, whole.
     pub(super) fn policy(&self, rule: Option<&MergedRule>, port: u16, subset: Option<&str>) -> TrafficPolicy {
         let spec = rule.map(|rule| &rule.spec);

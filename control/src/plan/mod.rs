@@ -2,6 +2,7 @@
 //! owns: precedence among objects, what a proxy sees, names of resources, what refers to what.
 //! may not touch: Envoy's messages.
 
+mod application;
 mod clusters;
 mod codes;
 mod context;

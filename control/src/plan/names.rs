@@ -6,6 +6,10 @@ use std::net::IpAddr;
 pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
 /// Cluster without endpoints: its connections are closed.
 pub const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
+/// Cluster that connects to the port of the pod that the client dialled.
+pub const INBOUND_PASSTHROUGH_CLUSTER: &str = "InboundPassthroughCluster";
+/// Listener that captured connections from others arrive at.
+pub const VIRTUAL_INBOUND: &str = "virtualInbound";
 /// Listener that captured connections arrive at.
 pub const VIRTUAL_OUTBOUND: &str = "virtualOutbound";
 /// Route table of the forward proxy of mesh `proxyHttpPort`.
@@ -18,6 +22,11 @@ pub const BLOCK_ALL: &str = "block_all";
 /// `outbound|9080|v1|reviews.default.svc.cluster.local`; an empty subset means the whole host.
 pub fn outbound_cluster(port: u16, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
+}
+
+/// `inbound|8080||`: a port of the pod.
+pub fn inbound_cluster(port: u16) -> String {
+    format!("inbound|{port}||")
 }
 
 /// `0.0.0.0_9080`, `10.0.0.7_3306`; IPv6 addresses are written plainly, as Istio does.

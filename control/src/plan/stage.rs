@@ -8,7 +8,7 @@ use weft_policies::precedence::DestinationRules;
 use super::clusters::{self, EndpointsPlan};
 use super::context::Context;
 use super::inputs::{ClusterInputs, EndpointsInputs, ListenerInputs, RouteTableInputs};
-use super::{gateway, sidecar};
+use super::{application, gateway, sidecar};
 use crate::scope::{NodeType, Scope};
 use crate::world::{NamespacedName, World};
 
@@ -51,6 +51,9 @@ pub fn plan(world: &World, rules: &DestinationRules, scope: &Scope) -> Plan {
     let clusters = clusters::clusters(&context);
     plan.clusters = clusters.clusters;
     plan.endpoints = clusters.endpoints;
+    if scope.node_type == NodeType::Sidecar {
+        application::plan(&context, &mut plan);
+    }
     plan.notes = context.into_notes();
     plan
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use weft_policies::Origin;
+
 use super::{Locality, Readiness};
 
 /// A Pod of the world.
@@ -31,6 +33,10 @@ pub struct Pod {
     pub readiness: Readiness,
     /// Where it is, by its own label `topology.istio.io/locality`.
     pub locality: Locality,
+    /// Where its application listens, if an annotation says so; the text of the annotation where that is no address.
+    pub application_address: Option<Result<IpAddr, String>>,
+    /// Where it was written.
+    pub origin: Origin,
 }
 
 /// A declared port of a container.

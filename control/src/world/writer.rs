@@ -173,7 +173,7 @@ impl Writer {
             }
             Body::Pod(object) => {
                 self.remove_pod(name);
-                if let Some(pod) = convert::pod(object) {
+                if let Some(pod) = convert::pod(object, origin.clone()) {
                     self.reach.add_pod(name, &pod);
                     self.touched
                         .extend(self.reach.services_of(name, &pod, &self.world.services));

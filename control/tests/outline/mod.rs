@@ -39,13 +39,19 @@ fn listener(out: &mut String, listener: &pb::listener::Listener) {
     .unwrap();
     let chains = listener.filter_chains.iter().map(|chain| (chain, ""));
     for (chain, mark) in chains.chain(listener.default_filter_chain.iter().map(|chain| (chain, "otherwise "))) {
-        let condition = chain
-            .filter_chain_match
-            .as_ref()
-            .map(|condition| match &condition.destination_port {
-                Some(port) => format!("port {} ", port.value),
-                None => format!("{} ", condition.application_protocols.join(" ")),
-            });
+        let condition = chain.filter_chain_match.as_ref().map(|condition| {
+            let port = condition
+                .destination_port
+                .as_ref()
+                .map(|port| format!("port {}", port.value));
+            let protocols = Some(condition.application_protocols.join(" "));
+            // That requests are plain text goes without saying.
+            let transport =
+                Some(condition.transport_protocol.clone()).filter(|_| condition.application_protocols.is_empty());
+            let parts = [port, transport, protocols].into_iter().flatten();
+            let parts: String = parts.filter(|part| !part.is_empty()).map(|part| part + " ").collect();
+            parts
+        });
         writeln!(
             out,
             "  {mark}{}{}",
@@ -61,10 +67,12 @@ fn filter(filter: &pb::listener::Filter) -> String {
         return "?".to_owned();
     };
     if let Ok(manager) = unpack::<pb::hcm::HttpConnectionManager>(config) {
-        let Some(pb::hcm::http_connection_manager::RouteSpecifier::Rds(rds)) = manager.route_specifier else {
-            return "?".to_owned();
+        use pb::hcm::http_connection_manager::RouteSpecifier;
+        return match manager.route_specifier {
+            Some(RouteSpecifier::Rds(rds)) => format!("http by {}", rds.route_config_name),
+            Some(RouteSpecifier::RouteConfig(table)) => format!("http by its own {}", table.name),
+            _ => "?".to_owned(),
         };
-        return format!("http by {}", rds.route_config_name);
     }
     match unpack::<pb::tcp_proxy::TcpProxy>(config).unwrap().cluster_specifier {
         Some(pb::tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(cluster)) => format!("tcp to {cluster}"),

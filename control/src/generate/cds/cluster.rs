@@ -5,7 +5,7 @@ use weft_xds::{Resource, pb};
 
 use super::{balance, limits, origin, protocol, tls};
 use crate::generate::{eds, wire};
-use crate::plan::inputs::{ClusterInputs, ClusterKind};
+use crate::plan::inputs::{ApplicationAddress, ClusterInputs, ClusterKind};
 use pb::cluster::cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy as Pick};
 
 /// Generates the cluster.
@@ -24,6 +24,7 @@ fn message(inputs: &ClusterInputs) -> pb::cluster::Cluster {
         ..Default::default()
     };
     discover(&mut cluster, inputs);
+    cluster.upstream_bind_config = inputs.source.map(wire::bind);
     if inputs.kind == ClusterKind::BlackHole {
         return cluster;
     }
@@ -49,6 +50,7 @@ fn discover(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
         ClusterKind::BlackHole => DiscoveryType::Static,
         ClusterKind::OriginalDestination => DiscoveryType::OriginalDst,
         _ if as_dialled => DiscoveryType::OriginalDst,
+        ClusterKind::Application(address) => application(cluster, &inputs.name, address),
         ClusterKind::Eds => {
             cluster.eds_cluster_config = Some(EdsClusterConfig {
                 eds_config: Some(wire::ads()),
@@ -81,6 +83,31 @@ fn discover(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) {
         cluster.lb_policy = Pick::ClusterProvided.into();
     }
     cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(kind.into()));
+}
+
+/// The one endpoint that an application is, or the address that was dialled.
+fn application(cluster: &mut pb::cluster::Cluster, name: &str, address: &ApplicationAddress) -> DiscoveryType {
+    use pb::endpoint::lb_endpoint::HostIdentifier;
+    let address = match address {
+        ApplicationAddress::AsDialled => return DiscoveryType::OriginalDst,
+        ApplicationAddress::Tcp(address) => wire::address(address.ip(), address.port()),
+        ApplicationAddress::Socket(path) => wire::pipe(path),
+    };
+    cluster.load_assignment = Some(pb::endpoint::ClusterLoadAssignment {
+        cluster_name: name.to_owned(),
+        endpoints: vec![pb::endpoint::LocalityLbEndpoints {
+            lb_endpoints: vec![pb::endpoint::LbEndpoint {
+                host_identifier: Some(HostIdentifier::Endpoint(pb::endpoint::Endpoint {
+                    address: Some(address),
+                    ..Default::default()
+                })),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    });
+    DiscoveryType::Static
 }
 
 /// How names are resolved: again when the answer expires, and after a failure as the mesh says.

@@ -30,7 +30,9 @@ pub(super) fn metadata(inputs: &ClusterInputs) -> Option<pb::core::Metadata> {
             wire::list(set(inputs).into_iter().map(wire::text).collect()),
         );
         parts.filter_metadata.insert("weft".to_owned(), weft);
-        if let Some((namespace, name)) = rule.namespace_and_name() {
+        if let Some((namespace, name)) = rule.namespace_and_name()
+            && rule.object.starts_with("DestinationRule/")
+        {
             istio.fields.insert(
                 "config".to_owned(),
                 wire::istio_config("destination-rule", namespace, name),

@@ -165,12 +165,7 @@ fn lb_endpoint(member: &Member, inputs: &EndpointsInputs) -> pb::endpoint::LbEnd
 /// `unix:///path` is a socket in the file system, everything else a host.
 fn address(host: &str, port: u16) -> pb::core::Address {
     match host.strip_prefix("unix://") {
-        Some(path) => pb::core::Address {
-            address: Some(pb::core::address::Address::Pipe(pb::core::Pipe {
-                path: path.to_owned(),
-                ..Default::default()
-            })),
-        },
+        Some(path) => wire::pipe(path),
         None => wire::host_address(host, port),
     }
 }

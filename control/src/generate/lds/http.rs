@@ -6,6 +6,7 @@ use weft_policies::mesh::PathNormalization;
 use weft_xds::{pack, pb};
 
 use crate::generate::wire;
+use pb::hcm::http_connection_manager::RouteSpecifier;
 
 /// Name of the network filter.
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
@@ -24,6 +25,8 @@ pub(super) enum Trust {
     },
     /// From the application beside this proxy.
     Application,
+    /// From other workloads, to the application beside this proxy.
+    Mesh,
 }
 
 /// A filter chain that serves HTTP by a route table.
@@ -33,7 +36,20 @@ pub(super) fn chain(
     trust: Trust,
     normalization: PathNormalization,
 ) -> pb::listener::FilterChain {
-    of_manager(routes, &connection_manager(stat_prefix, routes, trust, normalization))
+    let manager = connection_manager(stat_prefix, rds(routes), trust, normalization);
+    of_manager(routes, &manager)
+}
+
+/// A filter chain that serves what comes to the application by a route table that it carries within.
+pub(super) fn inline(
+    stat_prefix: &str,
+    table: pb::route::RouteConfiguration,
+    normalization: PathNormalization,
+) -> pb::listener::FilterChain {
+    let name = table.name.clone();
+    let source = RouteSpecifier::RouteConfig(table);
+    let manager = connection_manager(stat_prefix, source, Trust::Mesh, normalization);
+    of_manager(&name, &manager)
 }
 
 /// The same for a forward proxy: requests name their host in absolute form, and CONNECT opens tunnels.
@@ -42,7 +58,7 @@ pub(super) fn forward_proxy(
     routes: &str,
     normalization: PathNormalization,
 ) -> pb::listener::FilterChain {
-    let mut manager = connection_manager(stat_prefix, routes, Trust::Application, normalization);
+    let mut manager = connection_manager(stat_prefix, rds(routes), Trust::Application, normalization);
     manager.http_protocol_options = Some(pb::core::Http1ProtocolOptions {
         allow_absolute_url: Some(wire::bool_value(true)),
         ..Default::default()
@@ -55,9 +71,16 @@ pub(super) fn forward_proxy(
     of_manager(routes, &manager)
 }
 
-fn of_manager(routes: &str, manager: &pb::hcm::HttpConnectionManager) -> pb::listener::FilterChain {
+fn rds(routes: &str) -> RouteSpecifier {
+    RouteSpecifier::Rds(pb::hcm::Rds {
+        config_source: Some(wire::ads()),
+        route_config_name: routes.to_owned(),
+    })
+}
+
+fn of_manager(name: &str, manager: &pb::hcm::HttpConnectionManager) -> pb::listener::FilterChain {
     pb::listener::FilterChain {
-        name: routes.to_owned(),
+        name: name.to_owned(),
         filters: vec![wire::network_filter(CONNECTION_MANAGER, pack(manager))],
         ..Default::default()
     }
@@ -72,32 +95,42 @@ fn upgrade(kind: &str) -> pb::hcm::http_connection_manager::UpgradeConfig {
 
 fn connection_manager(
     stat_prefix: &str,
-    routes: &str,
+    routes: RouteSpecifier,
     trust: Trust,
     normalization: PathNormalization,
 ) -> pb::hcm::HttpConnectionManager {
-    use pb::hcm::http_connection_manager::RouteSpecifier;
+    use pb::hcm::http_connection_manager::{
+        ForwardClientCertDetails, ServerHeaderTransformation, SetCurrentClientCertDetails,
+    };
     let mut manager = pb::hcm::HttpConnectionManager {
         stat_prefix: stat_prefix.to_owned(),
-        route_specifier: Some(RouteSpecifier::Rds(pb::hcm::Rds {
-            config_source: Some(wire::ads()),
-            route_config_name: routes.to_owned(),
-        })),
+        route_specifier: Some(routes),
         http_filters: filters(),
         server_name: SERVER_NAME.to_owned(),
         max_request_headers_kb: Some(wire::u32_value(REQUEST_HEADERS_KB_MAX)),
         // Off: a stream may be silent for as long as its route allows.
         stream_idle_timeout: Some(wire::duration(Duration::ZERO)),
-        use_remote_address: Some(wire::bool_value(trust != Trust::Application)),
+        use_remote_address: Some(wire::bool_value(matches!(trust, Trust::Edge { .. }))),
         xff_num_trusted_hops: match trust {
             Trust::Edge { proxies } => proxies,
-            Trust::Application => 0,
+            Trust::Application | Trust::Mesh => 0,
         },
         generate_request_id: Some(wire::bool_value(true)),
         strip_trailing_host_dot: true,
         upgrade_configs: vec![upgrade("websocket")],
         ..Default::default()
     };
+    if trust == Trust::Mesh {
+        // The application's own name passes; who called it is added to what the callers before have said.
+        manager.server_header_transformation = ServerHeaderTransformation::PassThrough.into();
+        manager.forward_client_cert_details = ForwardClientCertDetails::AppendForward.into();
+        manager.set_current_client_cert_details = Some(SetCurrentClientCertDetails {
+            subject: Some(wire::bool_value(true)),
+            dns: true,
+            uri: true,
+            ..Default::default()
+        });
+    }
     normalize_path(&mut manager, normalization);
     manager
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weft_xds::{Resource, pack, pb};
 
-use super::{http, tcp};
+use super::{application, http, tcp};
 use crate::generate::wire;
 use crate::plan::inputs::{ListenerInputs, ListenerKind, Network, OpaqueInputs, Unknown};
 use crate::plan::names;
@@ -67,6 +67,8 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
                 listener.filter_chains = vec![tcp::chain(names::BLACK_HOLE_CLUSTER, names::BLACK_HOLE_CLUSTER)];
             }
         }
+        ListenerKind::Inbound { port } => application::bound(&mut listener, inputs, port),
+        ListenerKind::VirtualInbound { ports, others } => application::captured(&mut listener, inputs, ports, *others),
         ListenerKind::Tcp { chains, unknown } => opaque(&mut listener, chains, unknown),
         ListenerKind::Http { routes } => {
             let (trust, normalization) = (http::Trust::Application, inputs.path_normalization);

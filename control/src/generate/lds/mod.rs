@@ -2,6 +2,7 @@
 //! owns: listeners, their filter chains, the settings of HTTP connections.
 //! may not touch: the world, routes beyond the name of their table.
 
+mod application;
 mod http;
 mod listener;
 mod tcp;

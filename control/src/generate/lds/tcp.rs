@@ -1,5 +1,7 @@
 //! Opaque connections.
 
+use std::time::Duration;
+
 use weft_xds::{pack, pb};
 
 use crate::generate::wire;
@@ -15,6 +17,20 @@ pub(super) fn chain(name: &str, cluster: &str) -> pb::listener::FilterChain {
         pb::tcp_proxy::TcpProxy {
             stat_prefix: cluster.to_owned(),
             cluster_specifier: Some(pb::tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+            ..Default::default()
+        },
+    )
+}
+
+/// The same, with limits of time: silence of both directions, and the life of a connection.
+pub(super) fn timed(cluster: &str, idle: Option<Duration>, life: Option<Duration>) -> pb::listener::FilterChain {
+    named(
+        cluster,
+        pb::tcp_proxy::TcpProxy {
+            stat_prefix: cluster.to_owned(),
+            cluster_specifier: Some(pb::tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+            idle_timeout: idle.map(wire::duration),
+            max_downstream_connection_duration: life.map(wire::duration),
             ..Default::default()
         },
     )

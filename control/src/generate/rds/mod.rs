@@ -3,6 +3,7 @@
 //! may not touch: the world, which rule of which object applies.
 
 mod action;
+mod application;
 mod conditions;
 mod filters;
 mod headers;
@@ -11,4 +12,5 @@ mod retry;
 mod route;
 mod table;
 
+pub(in crate::generate) use application::application_table;
 pub use table::route_table;

@@ -1,11 +1,12 @@
 //! What a cluster depends on.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use weft_policies::kind::connection_pool::TcpKeepalive;
 use weft_policies::kind::destination_rule::TrafficPolicy;
 
-use super::{EndpointsInputs, Provenance};
+use super::{ApplicationAddress, EndpointsInputs, Provenance};
 use weft_policies::kind::protocol::Protocol;
 
 /// A cluster (CDS resource).
@@ -15,6 +16,8 @@ pub struct ClusterInputs {
     pub name: String,
     /// Where its endpoints come from.
     pub kind: ClusterKind,
+    /// Address that its connections come from, if it matters.
+    pub source: Option<IpAddr>,
     /// The host behind it; absent for the two clusters that belong to no host.
     pub host: Option<HostFacts>,
     /// Name of the subset, if it is one.
@@ -41,6 +44,8 @@ pub enum ClusterKind {
     },
     /// The address that the client dialled.
     OriginalDestination,
+    /// The application beside the proxy.
+    Application(ApplicationAddress),
     /// None: connections are closed.
     BlackHole,
 }

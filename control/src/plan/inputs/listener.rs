@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weft_policies::mesh::PathNormalization;
 
-use super::Provenance;
+use super::{InboundPort, Peers, Provenance};
 
 /// A listener (LDS resource).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,18 @@ pub enum ListenerKind {
     GatewayTcp {
         /// The chains of the rules that apply; without any, connections are closed.
         chains: Vec<OpaqueInputs>,
+    },
+    /// One port of the application, at a socket of its own.
+    Inbound {
+        /// The port.
+        port: InboundPort,
+    },
+    /// Takes all captured connections to the application.
+    VirtualInbound {
+        /// Ports that are declared, each once.
+        ports: Vec<InboundPort>,
+        /// Who may speak to all others.
+        others: Peers,
     },
     /// Opaque bytes.
     Tcp {

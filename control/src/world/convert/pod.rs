@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as k8s;
-use weft_policies::labels;
+use weft_policies::{Origin, labels};
 
 use crate::world::{ContainerPort, Locality, Pod, Readiness};
 
@@ -11,7 +11,7 @@ use crate::world::{ContainerPort, Locality, Pod, Readiness};
 const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
 /// The Pod as the mesh sees it; `None` once it has run to its end, since its address is then another's.
-pub(in crate::world) fn pod(object: &k8s::Pod) -> Option<Pod> {
+pub(in crate::world) fn pod(object: &k8s::Pod, origin: Origin) -> Option<Pod> {
     let status = object.status.clone().unwrap_or_default();
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
@@ -24,7 +24,13 @@ pub(in crate::world) fn pod(object: &k8s::Pod) -> Option<Pod> {
         .iter()
         .chain(status.pod_ips.iter().flatten().map(|ip| &ip.ip))
         .find_map(|ip| ip.parse().ok());
+    let annotations = object.metadata.annotations.clone().unwrap_or_default();
+    let application_address = annotations
+        .get(labels::APPLICATION_ADDRESS)
+        .map(|text| text.trim().parse().map_err(|_| text.clone()));
     Some(Pod {
+        application_address,
+        origin,
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
         ip,
         locality: own_labels
@@ -33,7 +39,7 @@ pub(in crate::world) fn pod(object: &k8s::Pod) -> Option<Pod> {
             .map(|text| locality(text))
             .unwrap_or_default(),
         labels: Arc::new(own_labels),
-        annotations: object.metadata.annotations.clone().unwrap_or_default(),
+        annotations,
         service_account: spec
             .service_account_name
             .or(spec.service_account)

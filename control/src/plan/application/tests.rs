@@ -1,0 +1,157 @@
+//! What a sidecar serves for its application, and where it sends that.
+
+use serde_json::json;
+use weft_policies::precedence::DestinationRules;
+
+use crate::plan::inputs::{ApplicationAddress, ClusterKind, ListenerKind};
+use crate::plan::{Plan, plan};
+use crate::scope::Scope;
+use crate::world;
+
+const NODE: &str = "sidecar~127.1.0.7~web-0.shop~shop.svc.cluster.local";
+
+fn pod(annotations: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: web-0, namespace: shop, labels: {{app: web}}, annotations: {{{annotations}}}}}
+status: {{podIP: 127.1.0.7}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec:
+  clusterIP: 10.96.0.1
+  selector: {{app: web}}
+  ports: [{{name: http, port: 80, targetPort: 9080}}, {{name: tcp, port: 6379}}]
+"
+    )
+}
+
+fn planned(mode: &str, objects: &str) -> Plan {
+    let (world, findings) = world::load([("in.yaml", objects)]);
+    assert!(findings.iter().all(|finding| !finding.is_error()), "{findings:?}");
+    let scope = Scope::from_parts(NODE, &json!({"INTERCEPTION_MODE": mode}), &world).unwrap();
+    let rules = DestinationRules::new(&world.destination_rules, &world.mesh);
+    plan(&world, &rules, &scope)
+}
+
+/// Listeners of the inbound side with their addresses.
+fn listeners(plan: &Plan) -> Vec<String> {
+    let inbound = plan.listeners.values().filter(|listener| {
+        matches!(
+            listener.kind,
+            ListenerKind::Inbound { .. } | ListenerKind::VirtualInbound { .. }
+        )
+    });
+    inbound
+        .map(|listener| format!("{} {}:{}", listener.name, listener.address, listener.port))
+        .collect()
+}
+
+/// Clusters of the application and where they lead.
+fn applications(plan: &Plan) -> Vec<String> {
+    let all = plan.clusters.values().filter_map(|cluster| match &cluster.kind {
+        ClusterKind::Application(address) => Some((cluster, address)),
+        _ => None,
+    });
+    let text = all.map(|(cluster, address)| {
+        let to = match address {
+            ApplicationAddress::AsDialled => "as dialled".to_owned(),
+            ApplicationAddress::Tcp(address) => address.to_string(),
+            ApplicationAddress::Socket(path) => path.clone(),
+        };
+        let from = cluster
+            .source
+            .map(|source| format!(" from {source}"))
+            .unwrap_or_default();
+        format!("{} → {to}{from}", cluster.name)
+    });
+    text.collect()
+}
+
+fn notes(plan: &Plan) -> Vec<String> {
+    plan.notes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn without_capture_each_target_port_is_bound_and_leads_to_the_address_that_the_pod_names() {
+    for (annotations, expected) in [
+        ("", "127.0.0.1"),
+        ("weft.dev/application-address: 127.9.0.7", "127.9.0.7"),
+        ("weft.dev/application-address: '::1'", "[::1]"),
+    ] {
+        let plan = planned("NONE", &pod(annotations));
+        assert_eq!(
+            listeners(&plan),
+            ["127.1.0.7_6379 127.1.0.7:6379", "127.1.0.7_9080 127.1.0.7:9080"]
+        );
+        let clusters = [
+            format!("inbound|6379|| → {expected}:6379"),
+            format!("inbound|9080|| → {expected}:9080"),
+        ];
+        assert_eq!(applications(&plan), clusters, "{annotations}");
+        assert_eq!(notes(&plan), [""; 0], "{annotations}");
+    }
+}
+
+#[test]
+fn an_application_address_that_is_none_or_the_sidecars_own_is_said_and_not_used() {
+    for (address, said) in [
+        ("127.1.0.7", "where the sidecar itself listens"),
+        ("web.local", "no IP address"),
+    ] {
+        let plan = planned("NONE", &pod(&format!("weft.dev/application-address: {address}")));
+        assert_eq!(
+            applications(&plan),
+            ["inbound|6379|| → 127.0.0.1:6379", "inbound|9080|| → 127.0.0.1:9080"]
+        );
+        let notes = notes(&plan);
+        assert!(
+            notes.len() == 1 && notes[0].contains(said) && notes[0].contains("Pod shop/web-0 (in.yaml:"),
+            "{notes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_sidecar_that_cannot_tell_the_application_from_itself_serves_nothing_for_it() {
+    let objects = pod("").replace("127.1.0.7", "127.0.0.1");
+    let (world, _) = world::load([("in.yaml", objects.as_str())]);
+    let node = NODE.replace("127.1.0.7", "127.0.0.1");
+    let scope = Scope::from_parts(&node, &json!({"INTERCEPTION_MODE": "NONE"}), &world).unwrap();
+    let plan = plan(
+        &world,
+        &DestinationRules::new(&world.destination_rules, &world.mesh),
+        &scope,
+    );
+    assert_eq!(listeners(&plan), [""; 0]);
+    assert!(notes(&plan)[0].contains("nothing is served"), "{:?}", notes(&plan));
+}
+
+#[test]
+fn captured_connections_go_to_the_pod_from_an_address_of_their_own_or_to_localhost_if_the_mesh_says_so() {
+    let plan = planned("REDIRECT", &pod("weft.dev/application-address: 127.9.0.7"));
+    assert_eq!(listeners(&plan), ["virtualInbound 0.0.0.0:15006"]);
+    let dialled = [
+        "InboundPassthroughCluster → as dialled from 127.0.0.6",
+        "inbound|6379|| → as dialled from 127.0.0.6",
+        "inbound|9080|| → as dialled from 127.0.0.6",
+    ];
+    assert_eq!(applications(&plan), dialled);
+    let mesh = "
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: 'inboundTrafficPolicy: {mode: LOCALHOST}'}
+";
+    let plan = planned("REDIRECT", &(pod("") + mesh));
+    let local = [
+        "InboundPassthroughCluster → as dialled from 127.0.0.6",
+        "inbound|6379|| → 127.0.0.1:6379",
+        "inbound|9080|| → 127.0.0.1:9080",
+    ];
+    assert_eq!(applications(&plan), local);
+}
