@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -23,7 +23,8 @@ use super::finish::{close_if, fail, finish, is_unread, path_redirect, shape, str
 use super::head::{self, Checked};
 use super::prepare::{dress, prepare};
 use super::relay_headers;
-use super::{filter, grpc, upgrade};
+use super::{connect, filter, grpc, upgrade};
+use crate::tcp::Reached;
 use crate::upstream::attempt::Answer;
 use crate::upstream::attempts;
 use crate::upstream::cluster::Cluster;
@@ -42,6 +43,9 @@ pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>
         Ok(Reply::Tunnel(answer, client)) => {
             finish(&context, upgrade::tunnel(&context, answer, client, exchange), true)
         }
+        Ok(Reply::Connected(reached, client)) => {
+            finish(&context, connect::tunnel(&context, reached, client, exchange), true)
+        }
         Ok(Reply::Local(response)) => {
             let response = shape(&exchange, response, None);
             exchange.reply(response.status(), response.headers());
@@ -58,6 +62,8 @@ pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>
 enum Reply {
     Upstream(Answer, Option<Deadline>),
     Tunnel(Answer, OnUpgrade),
+    /// The far end of a tunnel that the client asked for by CONNECT.
+    Connected(Reached, OnUpgrade),
     Local(Response<ReplyBody>),
 }
 
@@ -121,7 +127,8 @@ fn accept(context: &ConnContext, parts: &mut Parts) -> Result<Accepted, Failed> 
         Checked::Redirect(path) => return Ok(Accepted::Answered(path_redirect(context, parts, &path)?)),
     }
     let token = head::upgrade_token(parts).filter(|token| upgrade::is_enabled(&context.manager, token));
-    let client_upgrade = token.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
+    let asks = token.is_some() || parts.method == Method::CONNECT;
+    let client_upgrade = asks.then(|| parts.extensions.remove::<OnUpgrade>()).flatten();
     relay_headers::remove_hop_by_hop(&mut parts.headers, token.is_some());
     relay_headers::remove_expectation(&mut parts.headers);
     relay_headers::describe_client(&mut parts.headers, context);
@@ -130,7 +137,7 @@ fn accept(context: &ConnContext, parts: &mut Parts) -> Result<Accepted, Failed> 
 
 /// Takes `incoming` when the request goes to an upstream. `grant` is what the reply tells the page that asked.
 async fn relay(
-    context: &ConnContext,
+    context: &Rc<ConnContext>,
     mut parts: Parts,
     incoming: &mut Option<Incoming>,
     grant: &mut Option<CorsGrant>,
@@ -163,6 +170,17 @@ async fn relay(
     };
     let destination = &forward.choice.destinations()[place];
     exchange.set_destination(&cluster.labels);
+    if parts.method == Method::CONNECT {
+        let client = client_upgrade.ok_or(RequestFailure::Method)?;
+        let reached = connect::open(context, cluster, exchange).await;
+        return match reached {
+            Ok(reached) => Ok(Reply::Connected(reached, client)),
+            Err(failure) => Err(Failed {
+                failure,
+                route: Some(route.clone()),
+            }),
+        };
+    }
     let limit = match exchange.is_grpc() {
         true => grpc::limit(forward.timeout, forward.grpc_timeout_max, grpc::timeout(&parts.headers)),
         false => forward.timeout,

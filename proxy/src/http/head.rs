@@ -2,7 +2,7 @@
 //! owns: what must hold of a head before a route is looked for (RFC 9112, sections 2 and 3).
 //! may not touch: routes.
 
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri, Version};
@@ -10,7 +10,8 @@ use weft_proxy_core::chain::HttpConnectionManager;
 use weft_proxy_core::route::{Normalized, PathError};
 
 use super::failure::RequestFailure;
-use super::relay_headers;
+use super::guard::Refusal;
+use super::{relay_headers, upgrade};
 
 /// What the check found besides failures.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(crate) enum Checked {
     Redirect(String),
 }
 
-/// Makes a head fit to be routed: its URI is in origin form and its `Host` is the authority.
+/// Makes a head fit to be routed: its URI is in origin form, or has no path for a tunnel, and its `Host` is the authority.
 pub(crate) fn check(
     parts: &mut Parts,
     manager: &HttpConnectionManager,
@@ -35,11 +36,33 @@ pub(crate) fn check(
         relay_headers::join_cookies(&mut parts.headers);
     }
     if parts.method == Method::CONNECT {
-        return Err(RequestFailure::Method);
+        return check_connect(parts, manager);
     }
     settle_authority(parts, manager)?;
     strip_authority(parts, manager, local_port);
     normalise_path(parts, manager)
+}
+
+/// A tunnel is asked for: the target is a host with its port and nothing else (RFC 9110, section 9.3.6), and there is no
+/// body. Only where the listener lets it through.
+fn check_connect(parts: &mut Parts, manager: &HttpConnectionManager) -> Result<Checked, RequestFailure> {
+    if !upgrade::is_enabled(manager, "connect") {
+        return Err(RequestFailure::Method);
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        return Err(RequestFailure::Framing(Refusal::TransferEncoding));
+    }
+    if parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        return Err(RequestFailure::Framing(Refusal::ContentLength));
+    }
+    let authority = parts.uri.authority().ok_or(RequestFailure::Host)?;
+    let is_bare = parts.uri.scheme().is_none() && parts.uri.path_and_query().is_none();
+    if !is_bare || authority.port().is_none() || !is_authority(authority.as_str().as_bytes()) {
+        return Err(RequestFailure::Host);
+    }
+    let value = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestFailure::Host)?;
+    parts.headers.insert(HOST, value);
+    Ok(Checked::Forward)
 }
 
 /// The limits on a head that HTTP/1 has in front of its parser. Envoy counts names and values.

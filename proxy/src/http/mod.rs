@@ -5,6 +5,7 @@
 pub(crate) mod conn;
 mod conn_h2;
 pub(crate) mod conn_state;
+mod connect;
 pub(crate) mod guard;
 
 mod filter;

@@ -2,12 +2,13 @@
 //! owns: the tunnel after a 101.
 //! may not touch: what flows in it.
 
-use std::sync::Arc;
+use std::future::Future;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, on};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use weft_proxy_core::chain::HttpConnectionManager;
 
 use super::body::ReplyBody;
@@ -37,15 +38,34 @@ pub(crate) fn tunnel(
     exchange.reply(StatusCode::SWITCHING_PROTOCOLS, answer.response.headers());
     let headers = answer.response.headers().clone();
     let upstream = on(answer.response);
-    let connection = Arc::clone(&context.state);
-    connection.become_tunnel();
     // The connection goes with the tunnel: its connection is never pooled again, and the endpoint stays busy until the end.
-    let hold = answer.hold;
+    let upstream = async { upstream.await.ok().map(TokioIo::new) };
+    relay(context, client, upstream, answer.hold, exchange);
+    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Copies between the client and the upstream until both directions have ended, then drops `hold`.
+pub(super) fn relay<S, H>(
+    context: &ConnContext,
+    client: OnUpgrade,
+    upstream: impl Future<Output = Option<S>> + 'static,
+    hold: H,
+    mut exchange: Exchange,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: 'static,
+{
+    if !context.state.has_streams() {
+        context.state.become_tunnel();
+    }
     tokio::task::spawn_local(async move {
-        let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else {
+        let (Ok(client), Some(mut upstream)) = tokio::join!(client, upstream) else {
             return exchange.fail(Failure::Request(RequestFailure::Left));
         };
-        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        let mut client = TokioIo::new(client);
         let copied = tokio::io::copy_bidirectional_with_sizes(
             &mut client,
             &mut upstream,
@@ -53,6 +73,7 @@ pub(crate) fn tunnel(
             TUNNEL_BUFFER_BYTES,
         )
         .await;
+        drop(upstream);
         drop(hold);
         if let Ok((_sent, received)) = copied {
             exchange.add_response_bytes(received);
@@ -60,8 +81,4 @@ pub(crate) fn tunnel(
         // Either side may end a tunnel at any time, also by a reset: that is no failure.
         exchange.complete();
     });
-    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = headers;
-    response
 }

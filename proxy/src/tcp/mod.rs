@@ -8,5 +8,5 @@ mod open;
 mod serve;
 mod tally;
 
-pub(crate) use open::{Opened, guess};
+pub(crate) use open::{Goal, Opened, Reached, guess, reach};
 pub(crate) use serve::{relay, serve};

@@ -10,6 +10,7 @@ use weft_proxy_core::outlier::Event;
 use super::tally::Tally;
 use crate::http::conn_state::ConnState;
 use crate::http::failure::{Failure, RouteFailure};
+use crate::telemetry::labels::DestinationLabels;
 use crate::upstream::admit::{Admission, ConnectionPermit};
 use crate::upstream::attempt::pick_endpoint;
 use crate::upstream::cluster::Cluster;
@@ -27,7 +28,7 @@ pub(crate) struct Opened {
 }
 
 /// What a connection counts for, until it is closed.
-pub(super) struct Held {
+pub(crate) struct Held {
     _active: ActiveGuard,
     _permit: ConnectionPermit,
 }
@@ -101,34 +102,67 @@ async fn connect(
     state: &Arc<ConnState>,
     (cluster, permit, mut tally): (Arc<Cluster>, ConnectionPermit, Tally),
 ) -> Result<Opened, (Failure, Tally)> {
-    let mut tries = proxy.connect_attempts_max;
+    let admission = cluster.state.admission.clone();
+    let goal = Goal {
+        cluster,
+        permit,
+        attempts_max: proxy.connect_attempts_max,
+    };
+    match reach(worker, goal, origin, state, |labels| tally.set_destination(labels)).await {
+        Ok(Reached { stream, held }) => Ok(Opened {
+            stream,
+            held,
+            tally,
+            admission,
+        }),
+        Err(failure) => Err((failure, tally)),
+    }
+}
+
+/// Where a connection is to go, and its right to.
+pub(crate) struct Goal {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) permit: ConnectionPermit,
+    pub(crate) attempts_max: u32,
+}
+
+/// A connection to an endpoint, and what it counts for; to be dropped in this order.
+pub(crate) struct Reached {
+    pub(crate) stream: TcpStream,
+    pub(crate) held: Held,
+}
+
+/// Connects to an endpoint of a cluster. Each try picks anew; `note` learns where the connection goes.
+///
+/// Cancel safe: dropping the future closes the socket.
+pub(crate) async fn reach(
+    worker: &Rc<Worker>,
+    goal: Goal,
+    origin: &Origin,
+    state: &Arc<ConnState>,
+    mut note: impl FnMut(&Arc<DestinationLabels>),
+) -> Result<Reached, Failure> {
+    let cluster = goal.cluster;
+    let mut tries = goal.attempts_max;
     loop {
-        let endpoint = match pick_endpoint(worker, &cluster, origin.original_destination()) {
-            Ok(endpoint) => endpoint,
-            Err(failure) => return Err((failure, tally)),
-        };
-        tally.set_destination(&endpoint.labels);
+        let endpoint = pick_endpoint(worker, &cluster, origin.original_destination())?;
+        note(&endpoint.labels);
         let active = endpoint.start();
         match dial(&cluster, &endpoint).await {
             Ok(stream) => {
                 endpoint.observe(Event::ConnectedTcp);
                 let held = Held {
                     _active: active,
-                    _permit: permit,
+                    _permit: goal.permit,
                 };
-                return Ok(Opened {
-                    stream,
-                    held,
-                    tally,
-                    admission: cluster.state.admission.clone(),
-                });
+                return Ok(Reached { stream, held });
             }
             Err(failure) => {
                 endpoint.counters.failures.increment();
                 endpoint.observe(Event::Unreachable);
                 tries = tries.saturating_sub(1);
                 if tries == 0 || state.is_draining() {
-                    return Err((Failure::Upstream(failure), tally));
+                    return Err(Failure::Upstream(failure));
                 }
             }
         }

@@ -22,9 +22,10 @@ pub(super) enum BodyLength {
 }
 
 impl Lengths {
-    /// The request line, without its line end. Its parts are judged by the parser; here only the version matters.
+    /// The request line, without its line end. Its parts are judged by the parser; here matters what is behind the head.
     pub(super) fn start_line(&mut self, line: &[u8]) {
         self.http_1_0 = line.ends_with(b"HTTP/1.0");
+        self.upgrade = line.starts_with(b"CONNECT ");
     }
 
     /// One header line, without its line end.

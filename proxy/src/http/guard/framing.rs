@@ -299,14 +299,18 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_request_for_an_upgrade_waits_for_its_answer() {
-        let mut framing = Framing::new(1024);
-        let head = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-        let input = [&head[..], b"not\nHTTP"].concat();
-        assert_eq!(framing.read(&input), Ok(head.len()));
-        assert!(framing.is_paused());
-        framing.resume();
-        assert_eq!(framing.read(b"not\nHTTP"), Err((3, Refusal::BareLineFeed)));
+    fn what_follows_a_request_for_an_upgrade_or_a_tunnel_waits_for_its_answer() {
+        for head in [
+            &b"GET / HTTP/1.1\r\nconnection: upgrade\r\nUpgrade: websocket\r\n\r\n"[..],
+            b"CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n",
+        ] {
+            let mut framing = Framing::new(1024);
+            let input = [head, b"not\nHTTP"].concat();
+            assert_eq!(framing.read(&input), Ok(head.len()));
+            assert!(framing.is_paused());
+            framing.resume();
+            assert_eq!(framing.read(b"not\nHTTP"), Err((3, Refusal::BareLineFeed)));
+        }
     }
 
     #[test]

@@ -51,7 +51,12 @@ pub(super) fn forward(
         attempt_count: inherited.host.include_request_attempt_count,
         hash: policy::hash_keys(context, &source.hash_policy)?,
         mirrors: policy::mirrors(context, source, inherited)?,
-        upgrades: source.upgrade_configs.iter().map(upgrade).collect(),
+        upgrades: source
+            .upgrade_configs
+            .iter()
+            .enumerate()
+            .map(|(index, one)| upgrade(one).at_index("upgrade_configs", index))
+            .collect::<Outcome<_>>()?,
         cluster_not_found: not_found_status(source)?,
     })
 }
@@ -214,12 +219,21 @@ fn literal_host(host: &str) -> Outcome<HostRewrite> {
     Ok(HostRewrite::Literal(value))
 }
 
-fn upgrade(source: &pb::route::route_action::UpgradeConfig) -> Upgrade {
+fn upgrade(source: &pb::route::route_action::UpgradeConfig) -> Outcome<Upgrade> {
     let enabled = source.enabled.as_ref().is_none_or(|enabled| enabled.value);
-    Upgrade {
-        kind: source.upgrade_type.to_ascii_lowercase().into(),
-        enabled,
+    let kind = source.upgrade_type.to_ascii_lowercase();
+    let is_connect = kind == "connect";
+    match &source.connect_config {
+        None if is_connect && enabled => return Err(unsupported("tunnels end here")).at("connect_config"),
+        Some(connect) if connect.proxy_protocol_config.is_some() => {
+            return Err(unsupported("PROXY headers")).at("connect_config");
+        }
+        Some(_) | None => {}
     }
+    Ok(Upgrade {
+        kind: kind.into(),
+        enabled,
+    })
 }
 
 fn not_found_status(source: &pb::route::RouteAction) -> Outcome<StatusCode> {
