@@ -92,7 +92,7 @@ pub(crate) fn policy(node: &Node, cluster: &ClusterRef, forward: &Forward) -> Po
         .first()
         .filter(|_| matches!(found.balance, Balance::Hash(_)))
         .map(|key| match key {
-            Key::Header(name) => HashKey::Header(name.to_string()),
+            Key::Header(name) => HashKey::Header(name.as_str().to_owned()),
             Key::Cookie { name, .. } => HashKey::Cookie(name.to_string()),
             Key::Query(name) => HashKey::Query(name.to_string()),
             Key::SourceIp => HashKey::SourceIp(true),

@@ -6,6 +6,7 @@ mod alike;
 mod breakers;
 mod envoy;
 mod filters;
+mod hashes;
 mod http2;
 mod opaque;
 mod outliers;

@@ -191,6 +191,7 @@ async fn relay(
         true => Copies::default(),
         false => filter::copy(context, &mirrors, &parts, incoming.as_ref(), limit, exchange.is_grpc()),
     };
+    let cookies = filter::place(context, &cluster, forward, &mut parts);
 
     parts.version = version;
     // HTTP/2 has no upgrade: the upstream answers the plain request (RFC 9113, section 8.6).
@@ -202,6 +203,7 @@ async fn relay(
         route: Some(route.clone()),
     })?;
     dress(context, &mut answer, &sent_as, destination, exchange);
+    filter::remember(cookies, answer.response.headers_mut());
     match (answer.response.status(), client_upgrade) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => Ok(Reply::Tunnel(answer, client)),
         // Nobody asked for it (RFC 9110, section 15.2.2).

@@ -145,7 +145,7 @@ pub(crate) async fn reach(
     let cluster = goal.cluster;
     let mut tries = goal.attempts_max;
     loop {
-        let endpoint = pick_endpoint(worker, &cluster, origin.original_destination())?;
+        let endpoint = pick_endpoint(worker, &cluster, origin.original_destination(), None)?;
         note(&endpoint.labels);
         let active = endpoint.start();
         match dial(&cluster, &endpoint).await {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
-use weft_proxy_core::balance::{Cursor, Load, pick};
+use weft_proxy_core::balance::{Cursor, HashChoice, Load, NoEndpoint, pick};
 use weft_proxy_core::cluster::{Balance, ClusterKind};
 
 use super::acquire::{Source, acquire};
@@ -110,37 +110,58 @@ async fn send_on_stream(
     }
 }
 
+/// The key by which a request chooses an endpoint, where its cluster hashes; it rides with the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EndpointKeyHash(pub(crate) u64);
+
 /// An endpoint of the cluster, as its balancing says; `destination` is what the client dialled, where that is known.
 pub(crate) fn pick_endpoint(
     worker: &Worker,
     cluster: &Cluster,
     destination: Option<SocketAddr>,
+    hash: Option<EndpointKeyHash>,
 ) -> Result<Arc<EndpointState>, Failure> {
     if let ClusterKind::OriginalDst(kind) = &cluster.config.kind {
         return original::find(worker, cluster, kind, destination);
     }
     let live = cluster.state.endpoints();
-    pick_among(worker, cluster, &live, &**live)
+    pick_among(worker, cluster, &live, &**live, hash, 0)
 }
 
-/// The same, among endpoints whose load is seen in another light.
+/// The same, among endpoints whose load is seen in another light; `attempt` counts the picks for one try.
 pub(super) fn pick_among(
     worker: &Worker,
     cluster: &Cluster,
     live: &LiveEndpoints,
     load: &impl Load,
+    hash: Option<EndpointKeyHash>,
+    attempt: u32,
 ) -> Result<Arc<EndpointState>, Failure> {
     let pick = |cursor: &mut Cursor| pick(&cluster.config, &live.set, load, worker.random(), cursor);
     let place = match cluster.config.balance {
         Balance::RoundRobin => worker.with_cursor(cluster.slot, pick),
-        Balance::LeastRequest { .. } | Balance::Random | Balance::Hash(_) | Balance::OriginalDst => {
-            pick(&mut Cursor::starting_at(0))
+        Balance::Hash(_) => {
+            let hash = hash.map_or_else(|| worker.random(), |EndpointKeyHash(hash)| hash);
+            pick_by_hash(cluster, live, load, hash, attempt)
         }
+        Balance::LeastRequest { .. } | Balance::Random | Balance::OriginalDst => pick(&mut Cursor::starting_at(0)),
     };
     match place {
         Ok(place) => Ok(live.states[place].clone()),
         Err(_none) => Err(Failure::Route(RouteFailure::NoEndpoint)),
     }
+}
+
+fn pick_by_hash(
+    cluster: &Cluster,
+    live: &LiveEndpoints,
+    load: &impl Load,
+    hash: u64,
+    attempt: u32,
+) -> Result<usize, NoEndpoint> {
+    let choice = HashChoice::new(&cluster.config, &live.set, load, hash).unwrap_or(Err(NoEndpoint::Empty))?;
+    let table = live.tables.table(&choice, &live.set, load);
+    table.pick(hash, attempt).ok_or(NoEndpoint::Unhealthy)
 }
 
 enum Unsent {

@@ -58,7 +58,7 @@ pub(crate) async fn send(
     // Nearly no policy asks for headers of the request; one without attempts decides against each.
     let asks = |policy: &&RetryPolicy| policy.request_headers.is_empty() || applies(policy, &head_of(&request));
     let policy = forward.retry.as_ref().filter(asks);
-    let mut tries = Tries::new(request.version(), policy, exchange.original_destination());
+    let mut tries = Tries::new(&request, policy, exchange.original_destination());
     let (replay, request) = match policy {
         Some(policy) if follows_sending(policy, exchange.is_grpc(), tries.version == Version::HTTP_2) => {
             let (replay, request) = Replay::keep(request, &worker.replay);
@@ -127,7 +127,7 @@ pub(crate) async fn send_once(
     request: Request<RequestBody>,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
-    let tries = Tries::new(request.version(), None, exchange.original_destination());
+    let tries = Tries::new(&request, None, exchange.original_destination());
     let tried = try_once(worker, cluster, None, &mut Some(request), &tries, exchange).await;
     observe(&tried, exchange);
     tried

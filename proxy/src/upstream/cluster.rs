@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::Version;
 use rustc_hash::FxHashMap;
-use weft_proxy_core::balance::Load;
+use weft_proxy_core::balance::{HashChoice, Load};
 use weft_proxy_core::cluster::{Cluster as Config, ClusterKind, EndpointSet, UpstreamProtocol};
 
 use super::admit::Admission;
@@ -14,6 +14,7 @@ use super::attempts::RetryCounters;
 use super::connect::KeepaliveProbes;
 use super::counters::MirrorCounters;
 use super::endpoint::{EndpointKey, EndpointState, labels};
+use super::hashed::HashedTables;
 use super::observe::OutlierState;
 use super::original::OriginalAddresses;
 use super::pool::ReusePolicy;
@@ -94,6 +95,8 @@ pub(crate) struct ClusterState {
 pub(crate) struct LiveEndpoints {
     pub(crate) set: Arc<EndpointSet>,
     pub(crate) states: Box<[Arc<EndpointState>]>,
+    /// For clusters that hash.
+    pub(super) tables: HashedTables,
     outliers: Arc<OutlierState>,
 }
 
@@ -118,6 +121,7 @@ impl ClusterState {
             endpoints: ArcSwap::from_pointee(LiveEndpoints {
                 set: Arc::default(),
                 states: Box::default(),
+                tables: HashedTables::default(),
                 outliers: outliers.clone(),
             }),
             admission: Admission::new(&config.limits),
@@ -152,7 +156,17 @@ impl ClusterState {
             .set_hosts(u32::try_from(states.len()).unwrap_or(u32::MAX));
         known.into_values().for_each(|state| state.remove());
         let outliers = self.outliers.clone();
-        self.endpoints.store(Arc::new(LiveEndpoints { set, states, outliers }));
+        let live = LiveEndpoints {
+            set,
+            states,
+            tables: HashedTables::default(),
+            outliers,
+        };
+        // Here rather than by the first request: a table can take longer than a worker should.
+        if let Some(Ok(choice)) = HashChoice::new(config, &live.set, &live, 0) {
+            live.tables.table(&choice, &live.set, &live);
+        }
+        self.endpoints.store(Arc::new(live));
     }
 
     /// Lets ejected endpoints come back whose time is over, and forgets addresses that nobody dials any more.

@@ -13,6 +13,7 @@ pub(crate) mod endpoint;
 mod h2;
 mod h2_connection;
 pub(crate) mod h2_pool;
+mod hashed;
 pub(crate) mod observe;
 pub(crate) mod original;
 pub(crate) mod pool;

@@ -1,15 +1,16 @@
 //! Where a request has been, and where it goes next.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Version;
+use http::{Request, Version};
 use weft_proxy_core::cluster::ClusterKind;
 use weft_proxy_core::retry::{Avoiding, avoided_priorities, pick_untried};
 use weft_proxy_core::route::RetryPolicy;
 
-use super::attempt::{pick_among, pick_endpoint};
+use super::attempt::{EndpointKeyHash, pick_among, pick_endpoint};
 use super::cluster::Cluster;
 use super::endpoint::EndpointState;
 use crate::http::failure::Failure;
@@ -22,17 +23,24 @@ pub(crate) struct Tries<'a> {
     policy: Option<&'a RetryPolicy>,
     /// What the client dialled, where that is known.
     destination: Option<SocketAddr>,
+    hash: Option<EndpointKeyHash>,
     /// By id.
     endpoints: Vec<u64>,
     priorities: Vec<u32>,
 }
 
 impl<'a> Tries<'a> {
-    pub(super) fn new(version: Version, policy: Option<&'a RetryPolicy>, destination: Option<SocketAddr>) -> Self {
+    /// Before the first.
+    pub(super) fn new<B>(
+        request: &Request<B>,
+        policy: Option<&'a RetryPolicy>,
+        destination: Option<SocketAddr>,
+    ) -> Self {
         Self {
-            version,
+            version: request.version(),
             policy,
             destination,
+            hash: request.extensions().get().copied(),
             endpoints: Vec::new(),
             priorities: Vec::new(),
         }
@@ -62,13 +70,19 @@ impl<'a> Tries<'a> {
     pub(super) fn pick(&self, worker: &Rc<Worker>, cluster: &Cluster) -> Result<Arc<EndpointState>, Failure> {
         let is_given = matches!(cluster.config.kind, ClusterKind::OriginalDst(_));
         let Some(policy) = self.policy.filter(|_| !self.endpoints.is_empty() && !is_given) else {
-            return pick_endpoint(worker, cluster, self.destination);
+            return pick_endpoint(worker, cluster, self.destination, self.hash);
         };
         let live = cluster.state.endpoints();
         let is_tried = |endpoint: &Arc<EndpointState>| self.endpoints.contains(&endpoint.id);
+        let picks = Cell::new(0);
+        let attempt = || picks.replace(picks.get() + 1);
         match Avoiding::new(&live.set, &**live, avoided_priorities(policy, &self.priorities)) {
-            Some(load) => pick_untried(policy, is_tried, || pick_among(worker, cluster, &live, &load)),
-            None => pick_untried(policy, is_tried, || pick_among(worker, cluster, &live, &**live)),
+            Some(load) => pick_untried(policy, is_tried, || {
+                pick_among(worker, cluster, &live, &load, self.hash, attempt())
+            }),
+            None => pick_untried(policy, is_tried, || {
+                pick_among(worker, cluster, &live, &**live, self.hash, attempt())
+            }),
         }
     }
 }

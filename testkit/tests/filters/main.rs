@@ -2,5 +2,6 @@
 
 mod cors;
 mod fault;
+mod hash;
 mod mirror;
 mod stage;

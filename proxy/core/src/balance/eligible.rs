@@ -1,6 +1,5 @@
 use std::ops::Range;
 
-use super::cursor::Draws;
 use super::pick::Load;
 use crate::cluster::{EndpointSet, Health, PriorityRange};
 
@@ -36,7 +35,7 @@ fn usable(set: &EndpointSet, load: &impl Load, place: usize) -> bool {
     set.endpoints()[place].health == Health::Healthy && !load.is_ejected(place)
 }
 
-/// Chooses the priority.
+/// Chooses the priority; `below` is a choice of a number below a bound above 0.
 ///
 /// Envoy: a priority's health counts 1.4 times (its overprovisioning factor) and takes that share of what is left by the
 /// ones before it. Only if all together cannot carry the whole load does panic count.
@@ -44,7 +43,7 @@ pub(super) fn tier(
     set: &EndpointSet,
     panic_threshold_percent: f64,
     load: &impl Load,
-    draws: &mut Draws,
+    below: &mut impl FnMut(usize) -> usize,
 ) -> Result<Tier, NoEndpoint> {
     let priorities = set.priorities();
     let first = priorities.first().ok_or(NoEndpoint::Empty)?;
@@ -69,7 +68,7 @@ pub(super) fn tier(
     let carried: usize = loads.iter().sum();
     if carried == 0 {
         if panic_threshold_percent > 0.0 {
-            let places = whole(priorities, draws);
+            let places = whole(priorities, below);
             return Ok(Tier { places, panic: true });
         }
         // A share below one percent rounds to nothing; without panic the few that are left carry everything.
@@ -78,7 +77,7 @@ pub(super) fn tier(
             .map(|index| calm(&priorities[index].places))
             .ok_or(NoEndpoint::Unhealthy);
     }
-    let mut point = draws.below(carried);
+    let mut point = below(carried);
     for (index, load) in loads.iter().enumerate() {
         if point < *load {
             let panic = carried < 100 && panics(index);
@@ -109,9 +108,9 @@ fn shares(overprovisioning_percent: u32, priorities: &[PriorityRange], healthy: 
 }
 
 /// In total panic a priority is chosen by its number of endpoints.
-fn whole(priorities: &[PriorityRange], draws: &mut Draws) -> Range<usize> {
+fn whole(priorities: &[PriorityRange], below: &mut impl FnMut(usize) -> usize) -> Range<usize> {
     let all = priorities.last().map_or(0, |range| range.places.end);
-    let place = draws.below(all.max(1));
+    let place = below(all.max(1));
     let range = priorities.iter().find(|range| range.places.contains(&place));
     range.map_or(0..0, |range| range.places.clone())
 }

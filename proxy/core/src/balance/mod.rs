@@ -4,10 +4,14 @@
 
 mod cursor;
 mod eligible;
+mod hash;
+#[cfg(test)]
+mod hash_tests;
 mod pick;
 #[cfg(test)]
 mod tests;
 
 pub use cursor::Cursor;
 pub use eligible::NoEndpoint;
+pub use hash::{HashChoice, HashedTable};
 pub use pick::{Load, pick};

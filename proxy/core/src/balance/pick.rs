@@ -30,13 +30,15 @@ pub fn pick(
     if matches!(cluster.balance, Balance::OriginalDst) {
         return Err(NoEndpoint::OriginalDst);
     }
-    let tier = tier(set, cluster.panic_threshold_percent, load, &mut draws)?;
+    let tier = tier(set, cluster.panic_threshold_percent, load, &mut |bound| {
+        draws.below(bound)
+    })?;
     let pool = Pool { set, tier, load };
     match &cluster.balance {
         Balance::LeastRequest { choices } if set.is_uniform() => pool.least_request(*choices, &mut draws),
         Balance::LeastRequest { .. } => pool.least_request_by_weight(&mut draws),
         Balance::RoundRobin => pool.in_turn(cursor),
-        // A hash without a key is a random pick; keys are refused where they are read.
+        // Who hashes asks for a `HashChoice`; by lot is what a request without a key amounts to.
         Balance::Random | Balance::Hash(_) => pool.by_lot(&mut draws),
         Balance::OriginalDst => Err(NoEndpoint::OriginalDst),
     }

@@ -9,7 +9,7 @@ use crate::cluster::{
 
 /// Load by place.
 #[derive(Default)]
-struct Figures {
+pub(super) struct Figures {
     active: RefCell<Vec<u32>>,
     ejected: Vec<usize>,
 }
@@ -28,14 +28,14 @@ impl Load for Figures {
     }
 }
 
-fn ejected(places: &[usize]) -> Figures {
+pub(super) fn ejected(places: &[usize]) -> Figures {
     Figures {
         ejected: places.to_vec(),
         ..Figures::default()
     }
 }
 
-fn cluster(balance: Balance, panic_threshold_percent: f64) -> Cluster {
+pub(super) fn cluster(balance: Balance, panic_threshold_percent: f64) -> Cluster {
     Cluster {
         name: "c".into(),
         kind: ClusterKind::Eds("c".into()),
@@ -70,7 +70,7 @@ fn cluster(balance: Balance, panic_threshold_percent: f64) -> Cluster {
     }
 }
 
-fn endpoint(number: usize, weight: u32, priority: u32, health: Health) -> Endpoint {
+pub(super) fn endpoint(number: usize, weight: u32, priority: u32, health: Health) -> Endpoint {
     Endpoint {
         address: format!("10.0.0.{number}:80").parse().unwrap(),
         weight,
@@ -82,7 +82,7 @@ fn endpoint(number: usize, weight: u32, priority: u32, health: Health) -> Endpoi
     }
 }
 
-fn weighted(weights: &[u32]) -> EndpointSet {
+pub(super) fn weighted(weights: &[u32]) -> EndpointSet {
     let endpoints = weights
         .iter()
         .enumerate()

@@ -6,6 +6,7 @@ mod action;
 mod bind;
 mod format;
 mod format_time;
+mod hash;
 mod head;
 mod headers;
 mod host;
@@ -26,6 +27,7 @@ pub use action::{
 };
 pub use bind::{BindError, Bindings, CLUSTER_SLOTS_MAX, ClusterRef};
 pub use format::{Format, FormatContext, FormatError};
+pub use hash::{HashKeys, KeyedBy};
 pub use head::{HeaderKey, RequestHead};
 pub use headers::{HeaderLevel, HeaderOp, HeaderOpKind, HeaderOps, HeaderOpsError};
 pub use host::{HostError, HostMatch, VirtualHost};

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::bind::ClusterRef;
+use super::head::HeaderKey;
 use super::matcher::HeaderMatch;
 use super::string::StringMatch;
 
@@ -226,7 +227,7 @@ pub struct Cors {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKey {
     /// A request header, all its values.
-    Header(HeaderName),
+    Header(HeaderKey),
     /// A cookie, made by the proxy when it is missing and `ttl` is given.
     Cookie {
         /// Its name.
@@ -235,6 +236,8 @@ pub enum HashKey {
         path: Box<str>,
         /// Lifetime; zero is a session cookie; `None` makes none.
         ttl: Option<Duration>,
+        /// What else is said when it is made, as it stands in the header: `name` or `name=value`.
+        attributes: Vec<Box<str>>,
     },
     /// The address of the client.
     SourceIp,

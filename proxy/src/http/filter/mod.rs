@@ -4,6 +4,8 @@
 
 mod apply;
 mod mirror;
+mod place;
 
 pub(super) use apply::{Passed, cross, hold, preflight};
 pub(super) use mirror::{Mirroring, copy};
+pub(super) use place::{place, remember};

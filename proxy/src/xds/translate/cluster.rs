@@ -165,6 +165,10 @@ fn balance(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<
                 size_min = config.minimum_ring_size.as_ref().map_or(size_min, |size| size.value);
                 size_max = config.maximum_ring_size.as_ref().map_or(size_max, |size| size.value);
             }
+            // Envoy's own bounds: a table is memory of each proxy.
+            if size_min > size_max || size_max > defaults::RING_SIZE.1 {
+                return Err(invalid(size_max, "at least the minimum and at most 8388608")).at("maximum_ring_size");
+            }
             Balance::Hash(HashTable::Ring { size_min, size_max })
         }
         Ok(LbPolicy::Maglev) => {
@@ -172,11 +176,21 @@ fn balance(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<
             if let Some(LbConfig::MaglevLbConfig(config)) = &source.lb_config {
                 size = config.table_size.as_ref().map_or(size, |table| table.value);
             }
+            if size > defaults::MAGLEV_SIZE_MAX || !is_prime(size) {
+                return Err(invalid(size, "a prime number up to 5000011")).at("table_size");
+            }
             Balance::Hash(HashTable::Maglev { size })
         }
         Ok(LbPolicy::ClusterProvided) => Balance::OriginalDst,
         Err(_) => return Err(invalid(source.lb_policy, "a policy")).at("lb_policy"),
     })
+}
+
+fn is_prime(number: u64) -> bool {
+    number >= 2
+        && (2..)
+            .take_while(|factor| factor * factor <= number)
+            .all(|factor| !number.is_multiple_of(factor))
 }
 
 fn limits(context: &mut Context<'_>, source: Option<&pb::cluster::CircuitBreakers>) -> Limits {

@@ -52,6 +52,8 @@ pub(super) const BUFFER_BYTES_MAX: u32 = 1 << 20;
 pub(super) const RING_SIZE: (u64, u64) = (1024, 8 << 20);
 /// `MaglevLbConfig.table_size`.
 pub(super) const MAGLEV_SIZE: u64 = 65_537;
+/// The largest.
+pub(super) const MAGLEV_SIZE_MAX: u64 = 5_000_011;
 /// `OutlierDetection`.
 pub(super) mod outlier {
     use std::time::Duration;

@@ -1,7 +1,7 @@
-use ::http::{HeaderName, HeaderValue, StatusCode};
+use ::http::{HeaderValue, StatusCode};
 use weft_proxy_core::filter::grpc_name;
 use weft_proxy_core::route::{
-    Cors, Delay, Fault, FaultAbort, HashKey, Mirror, Percentage, RetryOn, RetryPolicy, RouteFilters,
+    Cors, Delay, Fault, FaultAbort, HashKey, HeaderKey, Mirror, Percentage, RetryOn, RetryPolicy, RouteFilters,
 };
 use weft_xds::{Any, pb, unpack};
 
@@ -124,9 +124,9 @@ fn hash_key(context: &mut Context<'_>, source: &pb::route::route_action::HashPol
     Ok(match source.policy_specifier.as_ref().ok_or(Problem::Missing)? {
         PolicySpecifier::Header(header) => {
             context.ignore_if(header.regex_rewrite.is_some(), "hash_policy.header.regex_rewrite");
-            let name = HeaderName::from_bytes(header.header_name.as_bytes());
+            let name = HeaderKey::new(&header.header_name);
             Some(HashKey::Header(
-                name.map_err(|_| invalid(&header.header_name, "a header name"))
+                name.ok_or_else(|| invalid(&header.header_name, "a header name"))
                     .at("header")?,
             ))
         }
@@ -134,6 +134,14 @@ fn hash_key(context: &mut Context<'_>, source: &pb::route::route_action::HashPol
             name: cookie.name.as_str().into(),
             path: cookie.path.as_str().into(),
             ttl: duration(cookie.ttl.as_ref()).at("cookie.ttl")?,
+            attributes: cookie
+                .attributes
+                .iter()
+                .map(|attribute| match attribute.value.as_str() {
+                    "" => attribute.name.as_str().into(),
+                    value => [&attribute.name, "=", value].concat().into(),
+                })
+                .collect(),
         }),
         PolicySpecifier::ConnectionProperties(properties) => properties.source_ip.then_some(HashKey::SourceIp),
         PolicySpecifier::QueryParameter(parameter) => Some(HashKey::Query(parameter.name.as_str().into())),
