@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use crate::snapshot::Snapshot;
 use crate::telemetry::labels::{DestinationLabels, RawDestination};
 
+/// What Istio calls a destination that is refused.
+const BLACK_HOLE: &str = "BlackHoleCluster";
+
 /// Seen by every thread of the proxy.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -18,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// Labels of a destination that no configuration names.
     pub(crate) unknown_destination: Arc<DestinationLabels>,
+    /// Labels of what the policy for unknown destinations refuses.
+    pub(crate) blocked_destination: Arc<DestinationLabels>,
     /// Downstream connections per worker.
     pub(crate) connections_max: usize,
     /// How long a connection may go on that was told to end and cannot be asked to.
@@ -42,6 +47,11 @@ impl Shared {
         Arc::new(Self {
             snapshot: Arc::default(),
             unknown_destination: DestinationLabels::new(RawDestination::default()),
+            blocked_destination: DestinationLabels::new(RawDestination {
+                service: Some(BLACK_HOLE.into()),
+                service_name: Some(BLACK_HOLE.into()),
+                ..RawDestination::default()
+            }),
             connections_max,
             drain,
             hostname,

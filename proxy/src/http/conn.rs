@@ -167,7 +167,7 @@ fn failure_of(error: &hyper::Error, context: &ConnContext) -> Option<RequestFail
 
 /// Counts a request that never became one. hyper has answered 400, 414 or 431 by then.
 fn count(context: &ConnContext, failure: RequestFailure) {
-    let mut exchange = Exchange::begin(context.worker.clone(), context.state.clone(), 0);
+    let mut exchange = Exchange::begin(context, 0);
     exchange.reply(Failure::Request(failure).verdict().status, &http::HeaderMap::new());
     exchange.fail(Failure::Request(failure));
 }

@@ -11,11 +11,12 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::body::Upload;
+use super::conn::ConnContext;
 use super::conn_state::ConnState;
 use super::failure::{Failure, RequestFailure};
 use super::flags::{Flag, Flags};
 use super::grpc;
-use crate::telemetry::labels::DestinationLabels;
+use crate::telemetry::labels::{DestinationLabels, Reporter};
 use crate::telemetry::shard::Sample;
 use crate::upstream::endpoint::{ActiveGuard, EndpointState};
 use crate::worker::Worker;
@@ -23,6 +24,7 @@ use crate::worker::Worker;
 /// One request and its reply. Dropped before [`Exchange::complete`] or [`Exchange::fail`], the client has left.
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
+    reporter: Reporter,
     /// `None` for a copy: no client waits for it.
     connection: Option<Arc<ConnState>>,
     started: Instant,
@@ -45,19 +47,20 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Begins at the moment at which the head has been read.
-    pub(crate) fn begin(worker: Rc<Worker>, connection: Arc<ConnState>, head_bytes: u64) -> Self {
-        connection.began();
-        Self::new(worker, Some(connection), head_bytes)
+    pub(crate) fn begin(context: &ConnContext, head_bytes: u64) -> Self {
+        context.state.began();
+        Self::new(context, Some(context.state.clone()), head_bytes)
     }
 
     /// A copy, which is an exchange of its own with the other cluster.
-    pub(crate) fn begin_copy(worker: Rc<Worker>, head_bytes: u64) -> Self {
-        Self::new(worker, None, head_bytes)
+    pub(crate) fn begin_copy(context: &ConnContext, head_bytes: u64) -> Self {
+        Self::new(context, None, head_bytes)
     }
 
-    fn new(worker: Rc<Worker>, connection: Option<Arc<ConnState>>, head_bytes: u64) -> Self {
+    fn new(context: &ConnContext, connection: Option<Arc<ConnState>>, head_bytes: u64) -> Self {
         Self {
-            worker,
+            worker: context.worker.clone(),
+            reporter: context.origin.direction.into(),
             connection,
             started: Instant::now(),
             destination: None,
@@ -200,6 +203,7 @@ impl Exchange {
         self.connection.iter().for_each(|connection| connection.replied());
         let upload = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.worker.observe(&Sample {
+            reporter: self.reporter,
             destination: self
                 .destination
                 .as_ref()

@@ -26,6 +26,8 @@ use crate::upstream::cluster::Cluster;
 pub(super) struct Found {
     /// What filters leave to be done first, and last.
     pub(super) passed: Passed,
+    /// What the request is counted under, where a policy refuses what it was meant for.
+    pub(super) blocked: Option<Arc<DestinationLabels>>,
     /// What is done in between.
     pub(super) way: Result<Way, Failed>,
 }
@@ -90,8 +92,16 @@ pub(super) fn find(snapshot: &Snapshot, context: &ConnContext, parts: &Parts) ->
             delay: filtered.delay,
             grant: filtered.grant,
         },
+        blocked: blocked(context, route),
         way,
     })
+}
+
+/// Istio's virtual host for unknown destinations that the policy refuses.
+const BLOCK_ALL: &str = "block_all";
+
+fn blocked(context: &ConnContext, route: &Route) -> Option<Arc<DestinationLabels>> {
+    (*route.virtual_host == *BLOCK_ALL).then(|| context.worker.shared.blocked_destination.clone())
 }
 
 /// What an aborted request is counted under. It takes no turn in a split: the first destination has to do.

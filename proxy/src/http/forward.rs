@@ -94,11 +94,7 @@ impl From<RouteFailure> for Failed {
 fn begin(context: &ConnContext, request: &Request<Incoming>) -> Exchange {
     context.requests.set(context.requests.get().saturating_add(1));
     let line = request.method().as_str().len() + request.uri().path().len() + 12;
-    let mut exchange = Exchange::begin(
-        context.worker.clone(),
-        context.state.clone(),
-        line as u64 + head_bytes(request.headers()),
-    );
+    let mut exchange = Exchange::begin(context, line as u64 + head_bytes(request.headers()));
     exchange.set_original_destination(context.origin.original_destination());
     if grpc::is_call(request.headers()) {
         exchange.set_grpc();
@@ -150,6 +146,7 @@ async fn relay(
     let found = context
         .worker
         .with_snapshot(|snapshot| find(snapshot, context, &parts))?;
+    found.blocked.iter().for_each(|labels| exchange.set_destination(labels));
     filter::hold(found.passed.delay, exchange).await;
     *grant = found.passed.grant;
     let (route, cluster, place, mirrors) = match found.way? {

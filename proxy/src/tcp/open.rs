@@ -58,7 +58,7 @@ pub(crate) async fn guess(
     origin: &Origin,
     state: &Arc<ConnState>,
 ) -> Option<Opened> {
-    let tally = Tally::guess(worker.clone());
+    let tally = Tally::guess(worker.clone(), origin);
     let cluster = cluster(worker, proxy).ok()?;
     let permit = cluster.state.admission.try_connection()?;
     connect(worker, proxy, origin, state, (cluster, permit, tally))

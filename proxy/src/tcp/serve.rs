@@ -28,7 +28,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, proxy: Arc<TcpProxy>, mut accepted
     let Some(state) = enter(&worker, &mut accepted) else {
         return;
     };
-    let tally = Tally::new(worker.clone());
+    let tally = Tally::new(worker.clone(), &accepted.origin);
     // Cancel safe: the dial closes its socket and gives its permit back.
     let opened = tokio::select! {
         biased;

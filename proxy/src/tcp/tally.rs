@@ -3,15 +3,18 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use weft_proxy_core::chain::Origin;
+
 use crate::http::failure::Failure;
 use crate::http::flags::{Flag, Flags};
-use crate::telemetry::labels::DestinationLabels;
+use crate::telemetry::labels::{DestinationLabels, Reporter};
 use crate::telemetry::tcp::{TcpCounts, TcpSample};
 use crate::worker::Worker;
 
 /// The counts of a connection. Its end is counted when this is dropped, however that comes about.
 pub(super) struct Tally {
     worker: Rc<Worker>,
+    reporter: Reporter,
     /// `None` until configuration has named one.
     destination: Option<Arc<DestinationLabels>>,
     flags: Flags,
@@ -26,9 +29,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(worker: Rc<Worker>) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, origin: &Origin) -> Self {
         Self {
             worker,
+            reporter: origin.direction.into(),
             destination: None,
             flags: Flags::NONE,
             reason: None,
@@ -40,8 +44,8 @@ impl Tally {
     }
 
     /// For a connection that may turn out not to be opaque.
-    pub(super) fn guess(worker: Rc<Worker>) -> Self {
-        let mut tally = Self::new(worker);
+    pub(super) fn guess(worker: Rc<Worker>, origin: &Origin) -> Self {
+        let mut tally = Self::new(worker, origin);
         tally.guess = true;
         tally
     }
@@ -81,6 +85,7 @@ impl Tally {
     pub(super) fn report(&mut self) {
         let counts = std::mem::take(&mut self.counts);
         self.worker.observe_tcp(&TcpSample {
+            reporter: self.reporter,
             destination: self
                 .destination
                 .as_ref()

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use weft_proxy_core::chain::Direction;
+
 const UNKNOWN: &str = "unknown";
 const LATEST: &str = "latest";
+/// Istio's cluster for what no service of the workload claims.
+const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 
 /// Who this proxy is, in Istio's labels. The same for every series.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,86 @@ impl Default for OwnLabels {
             canonical_revision: LATEST.to_owned(),
             cluster: unknown(),
         }
+    }
+}
+
+/// Whose view a figure is (Istio's label `reporter`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Reporter {
+    /// The proxy of the client, and gateways.
+    Source,
+    /// The proxy beside the server.
+    Destination,
+}
+
+impl From<Direction> for Reporter {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Inbound => Self::Destination,
+            Direction::Outbound | Direction::Unspecified => Self::Source,
+        }
+    }
+}
+
+/// The labels that say who spoke to whom, in the order in which they are printed. This proxy is the one end, `other` what
+/// configuration knows of the destination. Who the client of a server's proxy is, only mutual TLS would tell.
+pub(super) fn ends(
+    own: &OwnLabels,
+    reporter: Reporter,
+    other: &[(&'static str, Arc<str>)],
+) -> Vec<(&'static str, String)> {
+    let unknown = OwnLabels::default();
+    let (name, source) = match reporter {
+        Reporter::Source => ("source", own),
+        Reporter::Destination => ("destination", &unknown),
+    };
+    let mut labels = vec![
+        ("reporter", name.to_owned()),
+        ("source_workload", source.workload.clone()),
+        ("source_workload_namespace", source.namespace.clone()),
+        ("source_principal", UNKNOWN.to_owned()),
+        ("source_app", source.app.clone()),
+        ("source_version", source.version.clone()),
+        ("source_canonical_service", source.canonical_service.clone()),
+        ("source_canonical_revision", source.canonical_revision.clone()),
+        ("source_cluster", source.cluster.clone()),
+    ];
+    labels.extend(other.iter().map(|(name, value)| {
+        let of_own = match (reporter, *name) {
+            (Reporter::Source, _) => None,
+            (Reporter::Destination, "destination_workload") => Some(&own.workload),
+            (Reporter::Destination, "destination_workload_namespace" | "destination_service_namespace") => {
+                Some(&own.namespace)
+            }
+            (Reporter::Destination, "destination_app") => Some(&own.app),
+            (Reporter::Destination, "destination_version") => Some(&own.version),
+            (Reporter::Destination, "destination_canonical_service") => Some(&own.canonical_service),
+            (Reporter::Destination, "destination_canonical_revision") => Some(&own.canonical_revision),
+            (Reporter::Destination, "destination_cluster") => Some(&own.cluster),
+            // No service claims the port: the workload's own name has to do (Istio).
+            (Reporter::Destination, "destination_service") if **value == *UNKNOWN || is_group(value) => {
+                Some(&own.canonical_service)
+            }
+            (Reporter::Destination, "destination_service_name") if **value == *UNKNOWN || value.contains('|') => {
+                Some(&own.canonical_service)
+            }
+            (Reporter::Destination, _) => None,
+        };
+        (*name, of_own.map_or_else(|| value.to_string(), String::clone))
+    }));
+    labels
+}
+
+/// Whether a service is in truth the name of a cluster that no service stands behind.
+fn is_group(service: &str) -> bool {
+    service.contains('|') || service == INBOUND_PASSTHROUGH
+}
+
+/// `connection_security_policy`: what only the server's end can say.
+pub(super) fn security_policy(reporter: Reporter) -> &'static str {
+    match reporter {
+        Reporter::Source => UNKNOWN,
+        Reporter::Destination => "none",
     }
 }
 

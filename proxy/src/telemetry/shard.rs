@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 
-use super::labels::DestinationLabels;
+use super::labels::{DestinationLabels, Reporter};
 use super::tcp::{TcpCell, TcpSample, TcpShard};
 use crate::http::flags::Flags;
 
@@ -21,6 +21,7 @@ const VALUE_MAX: u64 = 1 << 36;
 /// What tells the series of one worker apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SeriesKey {
+    pub(crate) reporter: Reporter,
     /// [`DestinationLabels::id`].
     pub(crate) destination: u32,
     /// 0 when no response was produced.
@@ -34,6 +35,7 @@ pub(crate) struct SeriesKey {
 /// One ended request.
 #[derive(Debug)]
 pub(crate) struct Sample<'a> {
+    pub(crate) reporter: Reporter,
     pub(crate) destination: &'a Arc<DestinationLabels>,
     pub(crate) code: u16,
     pub(crate) flags: Flags,
@@ -109,6 +111,7 @@ impl Shard {
     /// Counts one ended request.
     pub(crate) fn observe(&mut self, sample: &Sample<'_>) {
         let key = SeriesKey {
+            reporter: sample.reporter,
             destination: sample.destination.id,
             code: sample.code,
             flags: sample.flags,

@@ -1,7 +1,7 @@
 //! Istio's standard metrics and weft's own about requests, as families.
 
 use super::family::{Distribution, Family, Kind, Series, Value};
-use super::labels::OwnLabels;
+use super::labels::{OwnLabels, ends, security_policy};
 use super::totals::{Quantity, Total, TotalKey, Totals};
 
 /// Microseconds in a millisecond.
@@ -82,25 +82,9 @@ fn distribution<'a>(labels: Vec<(&'static str, String)>, quantity: &'a Quantity,
     }
 }
 
-/// The labels about this proxy, which come first.
-pub(super) fn own_labels(own: &OwnLabels) -> Vec<(&'static str, String)> {
-    vec![
-        ("reporter", "source".to_owned()),
-        ("source_workload", own.workload.clone()),
-        ("source_workload_namespace", own.namespace.clone()),
-        ("source_principal", "unknown".to_owned()),
-        ("source_app", own.app.clone()),
-        ("source_version", own.version.clone()),
-        ("source_canonical_service", own.canonical_service.clone()),
-        ("source_canonical_revision", own.canonical_revision.clone()),
-        ("source_cluster", own.cluster.clone()),
-    ]
-}
-
 /// Istio's labels in Istio's order.
 fn labels(own: &OwnLabels, key: &TotalKey) -> Vec<(&'static str, String)> {
-    let mut labels = own_labels(own);
-    labels.extend(key.destination.iter().map(|(name, value)| (*name, value.to_string())));
+    let mut labels = ends(own, key.reporter, &key.destination);
     labels.extend([
         ("request_protocol", if key.grpc { "grpc" } else { "http" }.to_owned()),
         ("response_code", key.code.to_string()),
@@ -109,7 +93,7 @@ fn labels(own: &OwnLabels, key: &TotalKey) -> Vec<(&'static str, String)> {
             key.grpc_status.map(|status| status.to_string()).unwrap_or_default(),
         ),
         ("response_flags", key.flags.to_string()),
-        ("connection_security_policy", "unknown".to_owned()),
+        ("connection_security_policy", security_policy(key.reporter).to_owned()),
     ]);
     labels
 }

@@ -8,8 +8,7 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::family::{Family, Kind};
-use super::labels::{DestinationLabels, OwnLabels};
-use super::standard::own_labels;
+use super::labels::{DestinationLabels, OwnLabels, Reporter, ends, security_policy};
 use crate::http::flags::Flags;
 
 /// Series at the most, of a worker between two scrapes and of all; what comes on top is counted as dropped. Labels come
@@ -39,6 +38,7 @@ impl TcpCounts {
 /// A part of one connection's life.
 #[derive(Debug)]
 pub(crate) struct TcpSample<'a> {
+    pub(crate) reporter: Reporter,
     pub(crate) destination: &'a Arc<DestinationLabels>,
     pub(crate) flags: Flags,
     pub(crate) counts: TcpCounts,
@@ -49,25 +49,27 @@ pub(crate) struct TcpSample<'a> {
 /// The counts of one series of a worker since the last scrape.
 #[derive(Debug, Clone)]
 pub(crate) struct TcpCell {
+    reporter: Reporter,
     destination: Arc<DestinationLabels>,
     flags: Flags,
     counts: TcpCounts,
 }
 
-/// The table of one worker, by [`DestinationLabels::id`] and flags.
+/// The table of one worker, by reporter, [`DestinationLabels::id`] and flags.
 #[derive(Debug, Default)]
 pub(crate) struct TcpShard {
-    cells: FxHashMap<(u32, Flags), TcpCell>,
+    cells: FxHashMap<(Reporter, u32, Flags), TcpCell>,
 }
 
 impl TcpShard {
     /// Counts a sample; `false` when there is no room for its series.
     pub(crate) fn observe(&mut self, sample: &TcpSample<'_>) -> bool {
         let full = self.cells.len() >= SERIES_MAX;
-        let cell = match self.cells.entry((sample.destination.id, sample.flags)) {
+        let cell = match self.cells.entry((sample.reporter, sample.destination.id, sample.flags)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if full => return false,
             Entry::Vacant(entry) => entry.insert(TcpCell {
+                reporter: sample.reporter,
                 destination: sample.destination.clone(),
                 flags: sample.flags,
                 counts: TcpCounts::default(),
@@ -84,7 +86,7 @@ impl TcpShard {
 }
 
 /// Identity of a series across swaps of configuration.
-type TotalKey = ([(&'static str, Arc<str>); 11], Flags);
+type TotalKey = (Reporter, [(&'static str, Arc<str>); 11], Flags);
 
 /// One series since the start.
 #[derive(Debug)]
@@ -104,7 +106,7 @@ impl TcpTotals {
     pub(crate) fn add(&mut self, cells: Vec<TcpCell>, now: Instant) -> u64 {
         let mut dropped = 0;
         for cell in cells {
-            let key = (cell.destination.pairs(), cell.flags);
+            let key = (cell.reporter, cell.destination.pairs(), cell.flags);
             if self.series.len() >= SERIES_MAX && !self.series.contains_key(&key) {
                 dropped += 1;
                 continue;
@@ -128,16 +130,17 @@ impl TcpTotals {
     /// The families about connections.
     pub(crate) fn families(&self, own: &OwnLabels) -> Vec<Family<'static>> {
         let mut all: Vec<_> = self.series.iter().collect();
-        all.sort_by_cached_key(|((destination, flags), _)| (destination.clone(), flags.to_string()));
+        all.sort_by_cached_key(|((reporter, destination, flags), _)| {
+            (*reporter, destination.clone(), flags.to_string())
+        });
         let family = |name, help, get: fn(&TcpCounts) -> u64| {
             let mut family = Family::numbers(name, Kind::Counter, help);
-            for ((destination, flags), total) in &all {
-                let mut labels = own_labels(own);
-                labels.extend(destination.iter().map(|(name, value)| (*name, value.to_string())));
+            for ((reporter, destination, flags), total) in &all {
+                let mut labels = ends(own, *reporter, destination);
                 labels.extend([
                     ("request_protocol", "tcp".to_owned()),
                     ("response_flags", flags.to_string()),
-                    ("connection_security_policy", "unknown".to_owned()),
+                    ("connection_security_policy", security_policy(*reporter).to_owned()),
                 ]);
                 family.push(labels, get(&total.counts) as f64);
             }
@@ -179,6 +182,7 @@ mod tests {
             (&labels, failed, counts(1, 1, 0)),
         ] {
             assert!(shard.observe(&TcpSample {
+                reporter: Reporter::Source,
                 destination,
                 flags,
                 counts,

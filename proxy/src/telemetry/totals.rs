@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
+use super::labels::Reporter;
 use super::shard::{Cell, Drained, Recorded};
 use super::tcp::TcpTotals;
 use crate::http::flags::Flags;
@@ -20,6 +21,7 @@ const SERIES_MAX: usize = 20_000;
 /// Identity of a series across swaps of configuration: the labels themselves, not the id of one snapshot's copy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TotalKey {
+    pub(crate) reporter: Reporter,
     pub(crate) destination: [(&'static str, Arc<str>); 11],
     pub(crate) code: u16,
     pub(crate) flags: Flags,
@@ -86,6 +88,7 @@ impl Totals {
         }
         for (key, cell) in drained.series {
             let key = TotalKey {
+                reporter: key.reporter,
                 destination: cell.destination.pairs(),
                 code: key.code,
                 flags: key.flags,
@@ -126,7 +129,8 @@ impl Totals {
     pub(crate) fn sorted(&self) -> Vec<(&TotalKey, &Total)> {
         let mut all: Vec<_> = self.series.iter().collect();
         all.sort_by(|(a, _), (b, _)| {
-            (&a.destination, a.code, a.flags.to_string(), a.grpc_status).cmp(&(
+            (a.reporter, &a.destination, a.code, a.flags.to_string(), a.grpc_status).cmp(&(
+                b.reporter,
                 &b.destination,
                 b.code,
                 b.flags.to_string(),

@@ -28,7 +28,7 @@ use weft_xds::{
         listener::{Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter, filter, listener_filter},
         protobuf::{BoolValue, Duration as Time, UInt32Value},
         route::{
-            Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+            DirectResponseAction, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
             route::Action,
             route_action::{ClusterSpecifier, UpgradeConfig as RouteUpgrade, upgrade_config::ConnectConfig},
             route_match::{ConnectMatcher, PathSpecifier},
@@ -247,6 +247,7 @@ pub(crate) fn http(cluster: &str, matcher: FilterChainMatch) -> FilterChain {
         route_specifier: Some(RouteSpecifier::RouteConfig(RouteConfiguration {
             name: "inline".to_owned(),
             virtual_hosts: vec![
+                blocked(),
                 host("*", route(PathSpecifier::Prefix("/".to_owned()), Vec::new())),
                 host(
                     "tunnel.test:7",
@@ -267,6 +268,26 @@ pub(crate) fn http(cluster: &str, matcher: FilterChainMatch) -> FilterChain {
         ..HttpConnectionManager::default()
     };
     chain("envoy.filters.network.http_connection_manager", pack(&manager), matcher)
+}
+
+/// Istio's host for what the policy refuses.
+fn blocked() -> VirtualHost {
+    VirtualHost {
+        name: "block_all".to_owned(),
+        domains: vec!["blocked.test".to_owned()],
+        routes: vec![Route {
+            r#match: Some(RouteMatch {
+                path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
+                ..RouteMatch::default()
+            }),
+            action: Some(Action::DirectResponse(DirectResponseAction {
+                status: 502,
+                ..DirectResponseAction::default()
+            })),
+            ..Route::default()
+        }],
+        ..VirtualHost::default()
+    }
 }
 
 /// What Istio's chains ask for where HTTP is detected.

@@ -75,7 +75,7 @@ pub(in crate::http) fn copy(
         }
         relay_headers::frame(&mut request);
         let line = parts.method.as_str().len() + parts.uri.path().len() + 12;
-        let mut exchange = Exchange::begin_copy(context.worker.clone(), line as u64 + head_bytes(request.headers()));
+        let mut exchange = Exchange::begin_copy(context, line as u64 + head_bytes(request.headers()));
         exchange.set_destination(&cluster.labels);
         if is_grpc {
             exchange.set_grpc();
