@@ -13,7 +13,7 @@ use super::context::{Context, Note, provenance_of};
 use super::inputs::{ClusterInputs, ClusterKind, EndpointsInputs, EndpointsSource, HostFacts, MeshFacts};
 use super::registry::{Host, Port, Source};
 use super::{Shared, codes, names};
-use crate::scope::NodeType;
+use crate::scope::{Interception, NodeType};
 use crate::world::{Endpoint, NamespacedName, Pod, World};
 
 /// Where the endpoints of a cluster are found in the world, however often they change.
@@ -278,18 +278,44 @@ fn kind(host: &Host, policy: &TrafficPolicy, context: &Context<'_>, plan: &Endpo
         endpoints: plan.inputs(context.world),
         first_record,
     };
+    let is_sidecar = context.scope.node_type == NodeType::Sidecar;
+    let captures = is_sidecar && context.scope.interception != Interception::None;
     match host.resolution() {
         Some(Resolution::Dns) => dns(false),
         Some(Resolution::DnsRoundRobin) => dns(true),
         // A gateway has no address that somebody dialled; it uses the endpoints, if there are any.
-        Some(Resolution::None) if context.scope.node_type == NodeType::Sidecar => ClusterKind::OriginalDestination,
-        // The name of a wildcard host is only known by its requests; nothing resolves it yet.
-        Some(Resolution::None | Resolution::Static | Resolution::DynamicDns) => ClusterKind::Eds,
+        Some(Resolution::None) if is_sidecar => {
+            if !captures {
+                let problem =
+                    "asks for the address that clients dial, which a proxy that captures nothing never learns";
+                unreachable(context, host, problem, "use STATIC or DNS");
+            }
+            ClusterKind::OriginalDestination
+        }
+        Some(Resolution::DynamicDns) => {
+            let problem = "takes the name from each request, which is not done yet: its requests get 503";
+            unreachable(context, host, problem, "name the hosts, with resolution DNS");
+            ClusterKind::Eds
+        }
+        Some(Resolution::None | Resolution::Static) => ClusterKind::Eds,
         None if host.alias_of().is_some() => dns(false),
         // The client has resolved the name itself and means the endpoint that it dialled.
-        None if host.is_headless() && context.scope.node_type == NodeType::Sidecar => ClusterKind::OriginalDestination,
+        None if host.is_headless() && captures => ClusterKind::OriginalDestination,
         None => ClusterKind::Eds,
     }
+}
+
+/// Tells the author of a ServiceEntry that this proxy finds no endpoints for it.
+fn unreachable(context: &Context<'_>, host: &Host, problem: &str, fix: &str) {
+    let (kind, meta) = host.object();
+    context.note(Note {
+        code: codes::NO_EFFECT,
+        kind,
+        meta: &meta,
+        path: "spec.resolution".to_owned(),
+        problem: problem.to_owned(),
+        fix: fix.to_owned(),
+    });
 }
 
 fn plain(name: &str, kind: ClusterKind, policy: TrafficPolicy, mesh: MeshFacts) -> ClusterInputs {

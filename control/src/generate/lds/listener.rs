@@ -1,31 +1,20 @@
 //! A listener out of its inputs.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use weft_xds::{Resource, pack, pb};
 
 use super::{application, http, tcp};
 use crate::generate::wire;
-use crate::plan::inputs::{ListenerInputs, ListenerKind, Network, OpaqueInputs, Unknown};
+use crate::plan::inputs::{ListenerInputs, ListenerKind, OpaqueInputs, Unknown};
 use crate::plan::names;
 
-/// What the HTTP inspector calls the protocols that a route table can serve (Istio: `plaintextHTTPALPNs`).
-const HTTP_PROTOCOLS: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+/// What the HTTP inspector calls the protocols that a route table can serve (Istio: `plaintextHTTPALPNs`). HTTP/1.0 is
+/// not among them: it would only be refused, and passes as opaque bytes.
+const HTTP_PROTOCOLS: [&str; 2] = ["http/1.1", "h2c"];
 
 /// What the TLS inspector calls bytes that are no TLS.
 const RAW: &str = "raw_buffer";
-/// All addresses.
-const EVERYWHERE: [Network; 2] = [
-    Network {
-        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        length: 0,
-    },
-    Network {
-        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        length: 0,
-    },
-];
 
 /// Generates the listener.
 pub fn listener(inputs: &ListenerInputs) -> Resource {
@@ -104,9 +93,8 @@ fn opaque(listener: &mut pb::listener::Listener, chains: &[OpaqueInputs], unknow
         listener.listener_filters_timeout = Some(wire::duration(Duration::ZERO));
         listener.continue_on_listener_filters_timeout = true;
     }
-    let (all, some): (Vec<_>, Vec<_>) = chains
-        .iter()
-        .map(tcp::ruled)
+    let (all, some): (Vec<_>, Vec<_>) = tcp::chains(chains)
+        .into_iter()
         .partition(|chain| chain.filter_chain_match.is_none());
     listener.filter_chains = some;
     if listener.filter_chains.is_empty() {
@@ -127,7 +115,7 @@ fn detected(
     let mut ranges: Vec<_> = networks.map(tcp::range).collect();
     if !ranges.is_empty() {
         // The address is looked at before the protocol, and by the longest network alone: HTTP has to name them all.
-        ranges.extend(EVERYWHERE.iter().map(tcp::range));
+        ranges.extend(tcp::EVERYWHERE.iter().map(tcp::range));
     }
     http.filter_chain_match = Some(pb::listener::FilterChainMatch {
         prefix_ranges: ranges,
@@ -136,7 +124,7 @@ fn detected(
         ..Default::default()
     });
     listener.filter_chains = vec![http];
-    for chain in opaque.iter().map(tcp::ruled) {
+    for chain in tcp::chains(opaque) {
         if chain.filter_chain_match.is_none() {
             listener.default_filter_chain = Some(chain);
             continue;

@@ -1,5 +1,6 @@
 //! Opaque connections.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use weft_xds::{pack, pb};
@@ -9,6 +10,44 @@ use crate::plan::inputs::{Network, OpaqueInputs};
 
 /// Name of the network filter.
 const TCP_PROXY: &str = "envoy.filters.network.tcp_proxy";
+
+/// All addresses.
+pub(super) const EVERYWHERE: [Network; 2] = [
+    Network {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        length: 0,
+    },
+    Network {
+        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        length: 0,
+    },
+];
+
+/// The filter chains of a listener. Envoy looks at the address first, and then at no chain but those of the longest
+/// network: what goes by name alone has to name all networks, or it would not be found within one of them.
+pub(super) fn chains(inputs: &[OpaqueInputs]) -> Vec<pb::listener::FilterChain> {
+    let mut networks: Vec<Network> = Vec::new();
+    for network in inputs.iter().flat_map(|chain| &chain.networks) {
+        if !networks.contains(network) {
+            networks.push(*network);
+        }
+    }
+    let spread = |chain: &OpaqueInputs| {
+        if networks.is_empty() || chain.server_names.is_empty() || !chain.networks.is_empty() {
+            return ruled(chain);
+        }
+        let takes = |network: &Network| {
+            let there = inputs.iter().filter(|other| other.networks.contains(network));
+            let same = |name: &String| chain.server_names.contains(name);
+            !there.flat_map(|other| &other.server_names).any(same)
+        };
+        ruled(&OpaqueInputs {
+            networks: networks.iter().copied().filter(takes).chain(EVERYWHERE).collect(),
+            ..chain.clone()
+        })
+    };
+    inputs.iter().map(spread).collect()
+}
 
 /// A filter chain that copies bytes to one cluster.
 pub(super) fn chain(name: &str, cluster: &str) -> pb::listener::FilterChain {
