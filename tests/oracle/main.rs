@@ -11,6 +11,7 @@ mod http2;
 mod opaque;
 mod outliers;
 mod retries;
+mod sidecars;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
