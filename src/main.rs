@@ -3,6 +3,7 @@
 //! No runtime is made here: every verb makes the one that suits it.
 
 mod cmd;
+mod demo;
 mod standalone;
 
 use std::process::ExitCode;
@@ -19,10 +20,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Play a whole mesh on this machine: canary, user, breaker, ejection, latencies
+    Demo(cmd::demo::Args),
+    /// Run one application of the demo
+    #[command(hide = true)]
+    DemoApp(cmd::demo_app::Args),
     /// Run control plane and gateways on this machine, without a cluster
     Standalone(cmd::standalone::Args),
     /// Run the control plane
-    Control(weft_control::bootstrap::Args),
+    Control(cmd::control::Args),
     /// Run a proxy
     Proxy(cmd::proxy::Args),
     /// Say what given proxies would do with given calls, and why, without opening a socket
@@ -31,8 +37,10 @@ enum Verb {
 
 fn main() -> ExitCode {
     match Cli::parse().verb {
+        Verb::Demo(args) => cmd::demo::run(args),
+        Verb::DemoApp(args) => cmd::demo_app::run(&args),
         Verb::Standalone(args) => cmd::standalone::run(args),
-        Verb::Control(args) => weft_control::app::run(args),
+        Verb::Control(args) => cmd::control::run(args),
         Verb::Proxy(args) => cmd::proxy::run(args),
         Verb::Simulate(args) => cmd::simulate::run(&args),
     }

@@ -2,6 +2,10 @@
 //! owns: the text of the command line.
 //! may not touch: decisions.
 
+pub(crate) mod control;
+pub(crate) mod demo;
+pub(crate) mod demo_app;
+pub(crate) mod parent;
 pub(crate) mod proxy;
 pub(crate) mod simulate;
 pub(crate) mod standalone;

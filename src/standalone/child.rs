@@ -1,42 +1,69 @@
-//! One gateway as a child process: started, started again when it dies, stopped in order.
+//! One part of the mesh as a child process: started, started again when it dies, stopped in order.
 
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
-use weft_control::fleet::GatewayNode;
 
 /// How long a gateway may take to finish its requests once it is asked to stop; a proxy drains for five seconds.
-const STOP_AFTER: Duration = Duration::from_secs(8);
+pub(super) const STOP_AFTER: Duration = Duration::from_secs(8);
 
-/// First pause before a dead gateway is started again; doubled each time.
+/// First pause before a dead child is started again; doubled each time.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
 
 /// Longest such pause.
 const RESTART_AFTER_MAX: Duration = Duration::from_secs(10);
 
-/// A gateway that has lived this long begins again with the first pause.
+/// A child that has lived this long begins again with the first pause.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 
-/// What a gateway process is started with.
+/// What a process is started with.
 #[derive(Clone, Debug)]
-pub(super) struct ChildSettings {
-    pub(super) node: GatewayNode,
-    pub(super) xds: SocketAddr,
-    pub(super) admin: SocketAddr,
-    pub(super) concurrency: Option<usize>,
-    pub(super) state_dir: Option<PathBuf>,
-    pub(super) privileged_ports: bool,
+pub(crate) struct ChildSettings {
+    /// Who it is, for people.
+    pub(crate) name: String,
+    /// Arguments of this same program.
+    pub(crate) arguments: Vec<OsString>,
+    /// Where what it says on standard error goes; `None`: to ours.
+    pub(crate) log: Option<PathBuf>,
+    /// Whether a Ctrl-C at the terminal reaches it too, besides us.
+    pub(crate) shares_terminal: bool,
+    /// How long it may take to end once it is asked to.
+    pub(crate) stop_after: Duration,
+    /// What others may know of it.
+    pub(crate) state: Arc<ChildState>,
 }
 
-/// Keeps the gateway running until `stop` is sent or dropped, then stops it.
-pub(super) async fn supervise(settings: ChildSettings, mut stop: oneshot::Receiver<()>) {
-    let name = format!("gateway {}/{}", settings.node.namespace, settings.node.name);
+/// A child process as others see it. Relaxed: each figure is read by itself, for people.
+#[derive(Debug, Default)]
+pub(crate) struct ChildState {
+    pid: AtomicU32,
+    starts: AtomicU32,
+}
+
+impl ChildState {
+    /// Its process, if there is one.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        Some(self.pid.load(Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    /// How often it was started.
+    pub(crate) fn starts(&self) -> u32 {
+        self.starts.load(Relaxed)
+    }
+}
+
+/// Keeps the process running until `stop` is sent or dropped, then stops it.
+pub(crate) async fn supervise(settings: ChildSettings, mut stop: oneshot::Receiver<()>) {
+    let name = settings.name.as_str();
     let mut pause = RESTART_AFTER;
     loop {
         let started = Instant::now();
@@ -45,11 +72,12 @@ pub(super) async fn supervise(settings: ChildSettings, mut stop: oneshot::Receiv
                 // Cancel safe: waiting for a child loses nothing, and the receiver is not asked again after it has answered.
                 tokio::select! {
                     status = child.wait() => describe(status),
-                    _ = &mut stop => return end(child, &name).await,
+                    _ = &mut stop => return end(child, &settings).await,
                 }
             }
             Err(error) => format!("cannot be started: {error}"),
         };
+        settings.state.pid.store(0, Relaxed);
         if started.elapsed() >= HEALTHY_AFTER {
             pause = RESTART_AFTER;
         }
@@ -66,42 +94,33 @@ pub(super) async fn supervise(settings: ChildSettings, mut stop: oneshot::Receiv
 
 fn spawn(settings: &ChildSettings) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args([
-            "proxy",
-            "--xds",
-            &settings.xds.to_string(),
-            "--node",
-            &settings.node.id(),
-        ])
-        .args(["--admin", &settings.admin.to_string()])
-        .args(["--parent", &std::process::id().to_string()]);
-    let metadata = settings.node.metadata(settings.privileged_ports);
-    for (key, value) in metadata.as_object().into_iter().flatten() {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        command.args(["--meta", &format!("{key}={value}")]);
+    command.args(&settings.arguments);
+    if let Some(path) = &settings.log {
+        command.stderr(OpenOptions::new().create(true).append(true).open(path)?);
+        command.stdout(Stdio::null());
     }
-    if let Some(concurrency) = settings.concurrency {
-        command.args(["--concurrency", &concurrency.to_string()]);
+    if !settings.shares_terminal {
+        command.process_group(0);
     }
-    if let Some(state_dir) = &settings.state_dir {
-        command.arg("--state-dir").arg(state_dir);
-    }
-    command.stdin(Stdio::null()).kill_on_drop(true).spawn()
+    let child = command.stdin(Stdio::null()).kill_on_drop(true).spawn()?;
+    settings.state.pid.store(child.id().unwrap_or_default(), Relaxed);
+    settings.state.starts.fetch_add(1, Relaxed);
+    Ok(child)
 }
 
-/// Asks the gateway to stop, and insists when it has had its time.
-async fn end(mut child: Child, name: &str) {
+/// Asks the process to stop, and insists when it has had its time.
+async fn end(mut child: Child, settings: &ChildSettings) {
+    let (name, stop_after) = (&settings.name, settings.stop_after);
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     // It may have ended by itself, by the same Ctrl-C: then there is nobody to ask.
     let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-    if asked && timeout(STOP_AFTER, child.wait()).await.is_ok() {
+    if asked && timeout(stop_after, child.wait()).await.is_ok() {
         return;
     }
     if let Err(error) = child.kill().await {
         tracing::warn!("{name} cannot be stopped: {error}");
     } else if asked {
-        tracing::warn!("{name} did not stop within {} s and was killed", STOP_AFTER.as_secs());
+        tracing::warn!("{name} did not stop within {} s and was killed", stop_after.as_secs());
     }
 }
 

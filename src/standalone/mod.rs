@@ -6,4 +6,6 @@ mod child;
 mod port;
 mod run;
 
-pub(crate) use run::{Settings, run};
+pub(crate) use child::{ChildSettings, ChildState, supervise};
+pub(crate) use port::probe;
+pub(crate) use run::{Settings, proxy_arguments, run};

@@ -16,7 +16,7 @@ pub(super) fn may_bind_privileged() -> bool {
 }
 
 /// Binds and lets go again, without `SO_REUSEPORT`: with it, a port that another weft holds would seem free.
-pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
+pub(crate) fn probe(address: SocketAddr) -> io::Result<()> {
     TcpListener::bind(address).map(drop)
 }
 

@@ -1,6 +1,7 @@
 //! The control plane and its gateways, for as long as nobody says stop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use weft_control::bootstrap::{Args, Bootstrap, BootstrapError, log_to_stderr};
 use weft_control::fleet::{GatewayAddress, GatewayNode, gateways};
 use weft_control::world::World;
 
-use super::child::{ChildSettings, supervise};
+use super::child::{ChildSettings, STOP_AFTER, supervise};
 use super::port::{free_admin, may_bind_privileged, probe};
 
 /// Exit code of a start that a setting prevents.
@@ -169,14 +170,7 @@ impl Fleet {
                 blocked.insert(wanted);
             }
         }
-        let child = ChildSettings {
-            node: node.clone(),
-            xds: self.xds,
-            admin,
-            concurrency: self.settings.concurrency,
-            state_dir: self.settings.state_dir.clone(),
-            privileged_ports: self.privileged_ports,
-        };
+        let child = self.child(&node, admin);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(supervise(child, stopped));
         self.running.insert(
@@ -192,6 +186,26 @@ impl Fleet {
         );
     }
 
+    fn child(&self, node: &GatewayNode, admin: SocketAddr) -> ChildSettings {
+        let metadata = node.metadata(self.privileged_ports);
+        let mut arguments = proxy_arguments(&node.id(), self.xds, admin, &metadata);
+        arguments.extend(["--parent".into(), std::process::id().to_string().into()]);
+        if let Some(concurrency) = self.settings.concurrency {
+            arguments.extend(["--concurrency".into(), concurrency.to_string().into()]);
+        }
+        if let Some(state_dir) = &self.settings.state_dir {
+            arguments.extend(["--state-dir".into(), state_dir.into()]);
+        }
+        ChildSettings {
+            name: format!("gateway {}/{}", node.namespace, node.name),
+            arguments,
+            log: None,
+            shares_terminal: true,
+            stop_after: STOP_AFTER,
+            state: Arc::default(),
+        }
+    }
+
     async fn stop_all(&mut self) {
         let running = std::mem::take(&mut self.running);
         // All of them are asked before the first one is waited for.
@@ -201,6 +215,24 @@ impl Fleet {
         }
         while self.leaving.join_next().await.is_some() {}
     }
+}
+
+/// The arguments of a proxy that every proxy has.
+pub(crate) fn proxy_arguments(
+    node: &str,
+    xds: SocketAddr,
+    admin: SocketAddr,
+    metadata: &serde_json::Value,
+) -> Vec<OsString> {
+    let (xds, admin) = (xds.to_string(), admin.to_string());
+    let mut arguments: Vec<OsString> = ["proxy", "--xds", &xds, "--node", node, "--admin", &admin]
+        .map(OsString::from)
+        .into();
+    for (key, value) in metadata.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        arguments.extend(["--meta".into(), format!("{key}={value}").into()]);
+    }
+    arguments
 }
 
 async fn ended(supervisor: JoinHandle<()>) {
