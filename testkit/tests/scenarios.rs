@@ -75,6 +75,16 @@ fn compare(path: &str, expected: &Value, found: &Value, bad: &mut Vec<String>) {
                 } else {
                     format!("{path}.{key}")
                 };
+                if key == "absent" {
+                    let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+                    let there = |name: &str| {
+                        [&found["set"][name], &found["add"][name]]
+                            .iter()
+                            .any(|one| !one.is_null())
+                    };
+                    bad.extend(names.filter(|name| there(name)).map(|name| format!("{below}: {name}")));
+                    continue;
+                }
                 compare(&below, value, have.get(key).unwrap_or(&Value::Null), bad);
             }
         }
