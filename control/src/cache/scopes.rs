@@ -118,3 +118,109 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::generate::Work;
+    use crate::world::{NamespacedName, load};
+
+    const SIDECAR: &str = "sidecar~10.1.0.9~app-0.shop~shop.svc.cluster.local";
+
+    fn mesh(pods: u8) -> World {
+        let mut text = "apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {clusterIP: None, selector: {app: db}, ports: [{name: tcp, port: 5000}, {name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.1, selector: {app: db}, ports: [{name: tcp, port: 6000}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: other, namespace: other}
+spec: {egress: [{hosts: ['./*']}]}
+"
+        .to_owned();
+        for pod in 1..=pods {
+            text += &format!(
+                "---
+apiVersion: v1
+kind: Pod
+metadata: {{name: db-{pod}, namespace: shop, labels: {{app: db}}}}
+spec: {{containers: [{{name: app, image: example.test/app}}]}}
+status: {{phase: Running, podIP: 10.1.0.{pod}}}
+"
+            );
+        }
+        Arc::unwrap_or_clone(load([("in.yaml", text.as_str())]).0)
+    }
+
+    /// The world with the endpoints of one service out of another.
+    fn with_endpoints(world: &World, service: &NamespacedName, other: &World) -> World {
+        let mut endpoints = BTreeMap::clone(&world.endpoints);
+        endpoints.insert(service.clone(), other.endpoints[service].clone());
+        World {
+            endpoints: Arc::new(endpoints),
+            ..world.clone()
+        }
+    }
+
+    fn listeners(cache: &Cache) -> Vec<String> {
+        let node = Node {
+            id: SIDECAR.to_owned(),
+            ..Node::default()
+        };
+        let (resources, _) = cache.resources(&node).expect("a node id");
+        resources.listeners.keys().cloned().collect()
+    }
+
+    fn spent(before: Work, after: Work) -> (u64, u64, u64) {
+        (
+            after.listeners - before.listeners,
+            after.routes - before.routes,
+            after.clusters - before.clusters,
+        )
+    }
+
+    #[test]
+    fn an_endpoint_of_a_headless_service_is_a_listener_and_costs_that_one_alone() {
+        let (one, two) = (mesh(1), mesh(2));
+        let (sender, worlds) = watch::channel(Arc::new(one.clone()));
+        let cache = Cache::new(worlds);
+        let listener = |name: &str| listeners(&cache).contains(&name.to_owned());
+        assert!(listener("10.1.0.1_5000") && !listener("10.1.0.2_5000"));
+
+        let before = cache.work();
+        let db = NamespacedName::new("shop", "db");
+        sender.send_replace(Arc::new(with_endpoints(&one, &db, &two)));
+        assert!(listener("10.1.0.1_5000") && listener("10.1.0.2_5000"));
+        assert_eq!(spent(before, cache.work()), (1, 0, 0));
+
+        // Others have no listeners by endpoint.
+        let before = cache.work();
+        let web = NamespacedName::new("shop", "web");
+        let names = listeners(&cache);
+        let world = Arc::unwrap_or_clone(sender.borrow().clone());
+        sender.send_replace(Arc::new(with_endpoints(&world, &web, &two)));
+        assert_eq!(listeners(&cache), names);
+        assert_eq!(spent(before, cache.work()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_sidecar_object_of_another_namespace_costs_nothing() {
+        let world = mesh(1);
+        let (sender, worlds) = watch::channel(Arc::new(world.clone()));
+        let cache = Cache::new(worlds);
+        let names = listeners(&cache);
+        let before = cache.work();
+        let sidecars = Arc::default();
+        sender.send_replace(Arc::new(World { sidecars, ..world }));
+        assert_eq!(listeners(&cache), names);
+        assert_eq!(spent(before, cache.work()), (0, 0, 0));
+    }
+}
