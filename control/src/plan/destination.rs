@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use weft_policies::Object;
 use weft_policies::kind::destination::Destination;
 use weft_policies::kind::destination_rule::LbPolicy;
 use weft_policies::kind::virtual_service::VirtualService;
 use weft_policies::precedence::expand_host;
+use weft_policies::{Meta, Object};
 
 use super::codes;
 use super::context::{Context, Note};
@@ -14,20 +14,16 @@ use super::inputs::TargetInputs;
 use super::names;
 use super::registry::Host;
 
-/// Resolves what a rule of `policy` names for requests that came in on `listener_port`. What does not resolve still
+/// Resolves what a rule of `author` names for requests that came in on `listener_port`. What does not resolve still
 /// names a cluster, which does not exist: its requests get 503, and the author a finding at `path`.
 pub(super) fn target(
     context: &Context<'_>,
-    policy: &Object<VirtualService>,
+    author: &Meta,
     destination: &Destination,
     listener_port: u16,
     path: &str,
 ) -> TargetInputs {
-    let written = expand_host(
-        &destination.host,
-        &policy.meta.namespace,
-        &context.world.mesh.cluster_domain,
-    );
+    let written = expand_host(&destination.host, &author.namespace, &context.world.mesh.cluster_domain);
     let found = find(context, &written);
     let host = found.map_or(written.as_str(), |host| host.name.as_str());
     let port = port(destination, found, listener_port);
@@ -37,7 +33,7 @@ pub(super) fn target(
         Some(problem) => context.note(Note {
             code: codes::UNRESOLVED,
             kind: "VirtualService",
-            meta: &policy.meta,
+            meta: author,
             path: path.to_owned(),
             problem,
             fix: "requests get 503 until it exists".to_owned(),

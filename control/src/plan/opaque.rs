@@ -255,7 +255,7 @@ fn chain(
         .iter()
         .enumerate()
         .map(|(nth, entry)| {
-            let target = destination::target(context, policy, &entry.destination, port, &path(nth));
+            let target = destination::target(context, &policy.meta, &entry.destination, port, &path(nth));
             (target.cluster, entry.weight)
         })
         .collect();

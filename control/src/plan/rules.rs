@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use weft_policies::Object;
 use weft_policies::kind::string_match::StringMatch;
-use weft_policies::kind::virtual_service::{HttpAction, HttpMatch, HttpRoute, VirtualService};
+use weft_policies::kind::virtual_service::{HttpAction, HttpMatch, HttpRoute, RuleOrigin, VirtualService};
 use weft_policies::labels::selects;
-use weft_policies::precedence::{GatewayRef, resolve_gateway};
+use weft_policies::precedence::{GatewayRef, delegate_of, resolve_gateway};
+use weft_policies::{Meta, Object};
 
 use super::context::{Context, Note};
 use super::inputs::{RouteInputs, RuleInputs, TargetInputs};
@@ -170,9 +170,10 @@ fn targets(
     let HttpAction::Route(destinations) = &rule.action else {
         return Vec::new();
     };
+    let (author, index) = author(policy, rule, index);
     let target = |(nth, entry): (usize, &weft_policies::kind::virtual_service::HttpRouteDestination)| {
         let path = format!("spec.http[{index}].route[{nth}].destination");
-        destination::target(context, policy, &entry.destination, port, &path)
+        destination::target(context, author, &entry.destination, port, &path)
     };
     destinations.iter().enumerate().map(target).collect()
 }
@@ -184,24 +185,51 @@ fn mirrors(
     rule: &HttpRoute,
     port: u16,
 ) -> Vec<String> {
+    let (author, index) = author(policy, rule, index);
     let path = |nth: usize| match rule.mirror {
         Some(_) => format!("spec.http[{index}].mirror"),
         None => format!("spec.http[{index}].mirrors[{nth}].destination"),
     };
     let mirrors = rule.effective_mirrors();
     let cluster = |(nth, mirror): (usize, &weft_policies::kind::virtual_service::HttpMirror)| {
-        destination::target(context, policy, &mirror.destination, port, &path(nth)).cluster
+        destination::target(context, author, &mirror.destination, port, &path(nth)).cluster
     };
     mirrors.iter().enumerate().map(cluster).collect()
 }
 
+/// Who wrote a rule, and where: a delegate's rules have come to stand elsewhere.
+fn author<'r>(policy: &'r Object<VirtualService>, rule: &'r HttpRoute, index: usize) -> (&'r Meta, usize) {
+    match &rule.origin {
+        Some(RuleOrigin {
+            delegate: Some((meta, nth)),
+            ..
+        }) => (meta, *nth),
+        Some(origin) => (&policy.meta, origin.rule),
+        None => (&policy.meta, index),
+    }
+}
+
+/// Tells the author why a delegating rule does nothing; those with a delegate are gone from the list.
 fn delegates(context: &Context<'_>, policy: &Object<VirtualService>, index: usize) {
+    let rule = &policy.spec.http[index];
+    let HttpAction::Delegate(named) = &rule.action else {
+        return;
+    };
+    let (all, own) = (&context.world.virtual_services, &policy.meta.namespace);
+    let export = &context.world.mesh.default_virtual_service_export_to;
+    let Err(problem) = delegate_of(all, export, own, named) else {
+        return;
+    };
+    let namespace = named.namespace.as_deref().unwrap_or(own);
     context.note(Note {
-        code: codes::NO_EFFECT,
+        code: codes::UNRESOLVED,
         kind: "VirtualService",
         meta: &policy.meta,
-        path: format!("spec.http[{index}].delegate"),
-        problem: "delegation is not acted upon yet, so this rule does nothing".to_owned(),
-        fix: "write the rules of the delegate here".to_owned(),
+        path: format!("spec.http[{}].delegate", author(policy, rule, index).1),
+        problem: format!(
+            "VirtualService {namespace}/{} {problem}, so this rule does nothing",
+            named.name
+        ),
+        fix: "requests go by the other rules until it is there".to_owned(),
     });
 }

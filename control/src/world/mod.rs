@@ -4,6 +4,7 @@
 
 mod changes;
 mod convert;
+mod delegation;
 mod endpoint;
 mod keep;
 mod key;

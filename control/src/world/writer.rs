@@ -11,9 +11,10 @@ use weft_policies::kind::virtual_service::VirtualService;
 use weft_policies::mesh::MeshConfig;
 use weft_policies::{AnyObject, Finding, Origin};
 
+use super::delegation::Delegation;
 use super::reach::Reach;
 use super::shelf::Shelf;
-use super::{Kind, NamespacedName, ObjectKey, Secret, World, convert};
+use super::{Kind, NamespacedName, ObjectKey, Policies, Secret, World, convert};
 use crate::watch::{Body, Event, Manifest};
 
 /// Applies events and keeps what later events are compared with.
@@ -24,6 +25,9 @@ pub struct Writer {
     reach: Reach,
     gateways: Shelf<Gateway>,
     virtual_services: Shelf<VirtualService>,
+    /// VirtualServices as they were written; the world has them with their delegates in place.
+    written: Policies<VirtualService>,
+    delegation: Delegation,
     destination_rules: Shelf<DestinationRule>,
     service_entries: Shelf<ServiceEntry>,
     sidecars: Shelf<Sidecar>,
@@ -98,7 +102,9 @@ impl Writer {
             return None;
         }
         self.gateways.arrange(&mut self.world.gateways);
-        self.virtual_services.arrange(&mut self.world.virtual_services);
+        self.virtual_services.arrange(&mut self.written);
+        self.delegation
+            .arrange(&self.written, &self.world.mesh, &mut self.world.virtual_services);
         self.destination_rules.arrange(&mut self.world.destination_rules);
         self.service_entries.arrange(&mut self.world.service_entries);
         self.sidecars.arrange(&mut self.world.sidecars);

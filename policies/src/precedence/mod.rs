@@ -1,8 +1,9 @@
 //! in → out: objects and a question (which host, whose namespace, which port) → the object or the policy that wins.
-//! owns: age, names, visibility, lookup and merging of DestinationRules, the order of VirtualServices.
+//! owns: age, names, visibility, lookup and merging of DestinationRules, the order of VirtualServices and their delegates.
 //! may not touch: services, endpoints, proxies beyond their namespace and labels.
 
 mod age;
+mod delegates;
 mod destination_rules;
 mod effective;
 mod gateways;
@@ -11,6 +12,7 @@ mod virtual_services;
 mod visibility;
 
 pub use age::{by_age, sort_by_age};
+pub use delegates::{DelegateProblem, delegate_of, with_delegates};
 pub use destination_rules::{DestinationRules, MergedRule};
 pub use effective::{EffectivePolicy, effective_policy};
 pub use gateways::{GatewayRef, resolve_gateway};

@@ -67,10 +67,7 @@ fn rule_route(inputs: &RuleInputs, default_retries: Option<&HttpRetry>) -> pb::r
                     wire::istio_config("virtual-service", &meta.namespace, &meta.name),
                 )]),
             ),
-            (
-                "weft",
-                wire::provenance(&Provenance::of("VirtualService", meta), Some(inputs.rule)),
-            ),
+            ("weft", provenance(inputs)),
         ])),
         typed_per_filter_config: filters::per_route(rule),
         stat_prefix: matched
@@ -105,6 +102,27 @@ fn rule_route(inputs: &RuleInputs, default_retries: Option<&HttpRetry>) -> pb::r
         HttpAction::Delegate(_) => {}
     }
     route
+}
+
+/// The object and the rule; of a delegate's rule both objects, the root's rule, and the place in the delegate.
+fn provenance(inputs: &RuleInputs) -> pb::protobuf::Struct {
+    let root = Provenance::of("VirtualService", &inputs.policy.meta);
+    let Some(origin) = &inputs.rule().origin else {
+        return wire::provenance(&root, Some(inputs.rule));
+    };
+    let Some((meta, nth)) = &origin.delegate else {
+        return wire::provenance(&root, Some(origin.rule));
+    };
+    let leaf = Provenance::of("VirtualService", meta);
+    let both = Provenance {
+        object: format!("{} → {}", root.object, leaf.object),
+        generation: format!("{}+{}", root.generation, leaf.generation),
+    };
+    let mut fields = wire::provenance(&both, Some(origin.rule));
+    // Exact: rules of one object are far fewer than 2^53.
+    let nth = wire::number(*nth as f64);
+    fields.fields.insert("delegate_rule".to_owned(), nth);
+    fields
 }
 
 fn host_route(target: &TargetInputs, provenance: &Provenance, default_retries: Option<&HttpRetry>) -> pb::route::Route {

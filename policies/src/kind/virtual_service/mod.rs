@@ -20,6 +20,6 @@ pub use matches::HttpMatch;
 pub use retry::{HttpRetry, RetryOn, RetryWord};
 pub use route::{
     Delegate, DirectResponse, HttpAction, HttpMirror, HttpRedirect, HttpRewrite, HttpRoute, HttpRouteDestination,
-    RedirectPort, UriRewrite,
+    RedirectPort, RuleOrigin, UriRewrite,
 };
 pub use spec::VirtualService;

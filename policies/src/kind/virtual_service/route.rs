@@ -1,9 +1,11 @@
 //! HTTP rules and what they do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CorsPolicy, Fault, Headers, HttpMatch, HttpRetry};
 use crate::kind::destination::Destination;
+use crate::object::Meta;
 use crate::percent::Percent;
 
 /// One entry of `http[]`.
@@ -33,6 +35,17 @@ pub struct HttpRoute {
     pub cors_policy: Option<CorsPolicy>,
     /// Header operations of the rule.
     pub headers: Headers,
+    /// Where it stands, unless that is where it was written.
+    pub origin: Option<RuleOrigin>,
+}
+
+/// Where a rule of an object with delegates was written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RuleOrigin {
+    /// Index in the object's own `http[]`.
+    pub rule: usize,
+    /// The delegate that it comes from, and its index there.
+    pub delegate: Option<(Arc<Meta>, usize)>,
 }
 
 impl HttpRoute {

@@ -60,6 +60,7 @@ impl HttpRoute {
             mirrors,
             cors_policy: fields.field("corsPolicy").and_then(|f| CorsPolicy::read(&f)),
             headers,
+            origin: None,
         };
         fields.finish();
         Some(route)
