@@ -104,13 +104,17 @@ pub struct Weighted {
 }
 
 /// The application's side of an inbound call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Inbound {
     /// Port of the application.
-    pub port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// Address that the proxy connects to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Path of the Unix socket that the proxy connects to, in place of both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<String>,
 }
 
 /// A response that the proxy makes itself.
@@ -133,6 +137,8 @@ pub enum Refusal {
     NoListener,
     /// Plain text to a port that takes TLS only.
     TlsRequired,
+    /// The port demands a client certificate of the mesh.
+    MtlsRequired,
     /// The bytes are not of the protocol that the port speaks.
     ProtocolError,
     /// No chain for this server name.

@@ -25,6 +25,26 @@ pub(crate) fn answer(node: &Node, call: &Call, why: &mut Vec<String>) -> Answer 
         why.push(format!("no listener for {}:{}", call.address, call.port));
         return refused(Refusal::NoListener);
     };
+    let answer = heard(node, listener, call, why);
+    // What is passed on to this pod may come to another listener of this very proxy.
+    match onward(node, listener, &answer) {
+        Some(next) => heard(node, next, call, why),
+        None => answer,
+    }
+}
+
+/// The listener of this proxy that has a socket where an inbound call is delivered, if there is one.
+fn onward<'a>(node: &'a Node, listener: &Listener, answer: &Answer) -> Option<&'a Listener> {
+    let Outcome::Inbound { inbound } = &answer.outcome else {
+        return None;
+    };
+    let address = SocketAddr::new(inbound.address.as_ref()?.parse().ok()?, inbound.port?);
+    let next = node.listeners.find(address).filter(|next| next.bind_to_port)?;
+    (next.name != listener.name).then_some(&**next)
+}
+
+/// What becomes of a call that a listener got.
+fn heard(node: &Node, listener: &Listener, call: &Call, why: &mut Vec<String>) -> Answer {
     why.push(match &listener.provenance {
         Some(provenance) => format!("listener {}, from {}", listener.name, provenance.object),
         None => format!("listener {}", listener.name),
@@ -65,8 +85,15 @@ fn listener<'a>(node: &'a Node, call: &Call) -> Option<&'a Listener> {
         Direction::Inbound => Side::Inbound,
     };
     let captures = |one: &&std::sync::Arc<Listener>| one.bind_to_port && one.direction == side && captures(one, side);
-    let accepted = node.listeners.iter().find(captures)?;
-    Some(node.listeners.hand_over(accepted, destination))
+    match node.listeners.iter().find(captures) {
+        Some(accepted) => Some(node.listeners.hand_over(accepted, destination)),
+        // Nothing is captured: whoever has a socket there is met.
+        None => node
+            .listeners
+            .find(destination)
+            .filter(|one| one.bind_to_port && one.direction == side)
+            .map(|one| &**one),
+    }
 }
 
 /// Whether a bound listener is the one to which captured connections come.
@@ -103,12 +130,16 @@ fn chain<'a>(node: &Node, listener: &'a Listener, call: &Call) -> Option<&'a Fil
 
 /// A connection that no chain takes is closed; the reason depends on what the chains ask for.
 fn unchained(listener: &Listener, call: &Call) -> Answer {
+    let own = |chain: &&std::sync::Arc<FilterChain>| chain.matcher.destination_port == Some(call.port);
+    let declared = listener.chains.iter().any(|chain| own(&chain));
     let asks_tls = listener
         .chains
         .iter()
+        .filter(|chain| own(chain) == declared)
         .any(|chain| chain.matcher.transport_protocol == Some(TransportProtocol::Tls));
     match (call.direction, call.tls) {
         (Direction::Outbound, _) => Outcome::Blackhole { blackhole: True }.into(),
+        (Direction::Inbound, Tls::Plaintext) if asks_tls => refused(Refusal::MtlsRequired),
         (_, Tls::Plaintext) if asks_tls => refused(Refusal::TlsRequired),
         (_, Tls::Tls | Tls::Mtls) if asks_tls => refused(Refusal::NoRouteForSni),
         _ => refused(Refusal::ProtocolError),
@@ -137,6 +168,7 @@ fn opaque(node: &Node, tcp: &TcpProxy, call: &Call, why: &mut Vec<String>) -> An
                 });
             }
             Target::Passthrough => return Outcome::Passthrough { passthrough: True }.into(),
+            Target::Application(inbound) => return Outcome::Inbound { inbound }.into(),
             Target::Blackhole => return Outcome::Blackhole { blackhole: True }.into(),
         }
     }

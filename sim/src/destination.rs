@@ -2,15 +2,17 @@
 //! owns: reading Istio's cluster names (`outbound|9080|v1|reviews.default.svc.cluster.local`).
 //! may not touch: which cluster is chosen.
 
+use std::net::SocketAddr;
+
 use weft_proxy_core::{
     cluster::{Balance, ClusterKind, Health, Transport},
     route::{ClusterRef, Forward, HashKey as Key},
 };
 
 use crate::{
-    answer::{Destination, HashKey, Policy},
+    answer::{Destination, HashKey, Inbound, Policy},
     node::Node,
-    scenario::Call,
+    scenario::{Call, Direction},
 };
 
 /// What a cluster stands for.
@@ -19,6 +21,8 @@ pub(crate) enum Target {
     Destination(Destination),
     /// Wherever the client was going.
     Passthrough,
+    /// The application beside the proxy.
+    Application(Inbound),
     /// Nowhere.
     Blackhole,
     /// A cluster that the proxy has not been sent.
@@ -29,8 +33,17 @@ pub(crate) enum Target {
 pub(crate) fn target(node: &Node, cluster: &ClusterRef, call: &Call) -> Target {
     let named = named(&cluster.name);
     let Some(found) = node.cluster(&cluster.name) else {
+        if let Some(path) = node.socket(&cluster.name) {
+            return Target::Application(Inbound {
+                socket: Some(path.to_owned()),
+                ..Inbound::default()
+            });
+        }
         return Target::Missing(named.unwrap_or_else(|| nameless(&cluster.name)));
     };
+    if call.direction == Direction::Inbound {
+        return application(node, cluster, &found.kind, call);
+    }
     match named {
         Some(destination) => Target::Destination(Destination {
             endpoints: endpoints(node, &found.kind, call),
@@ -38,6 +51,27 @@ pub(crate) fn target(node: &Node, cluster: &ClusterRef, call: &Call) -> Target {
         }),
         None if matches!(found.kind, ClusterKind::OriginalDst(_)) => Target::Passthrough,
         None => Target::Blackhole,
+    }
+}
+
+/// Where a cluster of the inbound side leads: to its one endpoint, or where the client was going.
+fn application(node: &Node, cluster: &ClusterRef, kind: &ClusterKind, call: &Call) -> Target {
+    let address = match kind {
+        ClusterKind::OriginalDst(_) => Some(SocketAddr::new(call.address, call.port)),
+        ClusterKind::Static(set) => set.endpoints().first().map(|endpoint| endpoint.address),
+        ClusterKind::Eds(_) | ClusterKind::Dns(_) => None,
+    };
+    match (address, node.socket(&cluster.name)) {
+        (_, Some(path)) => Target::Application(Inbound {
+            socket: Some(path.to_owned()),
+            ..Inbound::default()
+        }),
+        (Some(address), None) => Target::Application(Inbound {
+            port: Some(address.port()),
+            address: Some(address.ip().to_string()),
+            socket: None,
+        }),
+        (None, None) => Target::Blackhole,
     }
 }
 
@@ -75,7 +109,7 @@ fn endpoints(node: &Node, kind: &ClusterKind, call: &Call) -> Vec<String> {
                 .map(|name| format!("{}:{}", name.host, name.port))
                 .collect();
         }
-        ClusterKind::OriginalDst(_) => return vec![std::net::SocketAddr::new(call.address, call.port).to_string()],
+        ClusterKind::OriginalDst(_) => return vec![SocketAddr::new(call.address, call.port).to_string()],
     };
     let endpoints = set.map(|set| set.endpoints()).unwrap_or_default();
     let healthy = endpoints.iter().filter(|endpoint| endpoint.health == Health::Healthy);

@@ -37,6 +37,7 @@ pub(crate) struct Node {
 #[derive(Default)]
 struct Said {
     set: BTreeSet<String>,
+    socket: Option<String>,
 }
 
 impl Node {
@@ -52,11 +53,11 @@ impl Node {
             said: BTreeMap::new(),
         };
         for resource in resources.clusters.values() {
+            node.said.insert(resource.name.clone(), said(resource));
             if let Some(cluster) = kept(resource, findings, |message| translate::cluster(message, &mut bindings)) {
                 if let Err(refused) = translate::can_connect(&cluster) {
                     findings.push(format!("the proxy refuses {refused}"));
                 }
-                node.said.insert(resource.name.clone(), said(resource));
                 node.clusters.insert(resource.name.clone(), cluster);
             }
         }
@@ -132,6 +133,11 @@ impl Node {
         self.said.get(cluster).is_some_and(|said| said.set.contains(field))
     }
 
+    /// Path of the Unix socket that a cluster leads to, which core has no word for.
+    pub(crate) fn socket(&self, cluster: &str) -> Option<&str> {
+        self.said.get(cluster)?.socket.as_deref()
+    }
+
     /// What follows this prefix among the fields that are set.
     pub(crate) fn set_with(&self, cluster: &str, prefix: &str) -> Option<String> {
         let said = self.said.get(cluster)?;
@@ -174,7 +180,22 @@ fn said(resource: &Resource) -> Said {
         Some(Kind::ListValue(list)) => list.values.iter().filter_map(text).collect(),
         _ => BTreeSet::new(),
     };
-    Said { set }
+    Said {
+        set,
+        socket: socket(&message),
+    }
+}
+
+fn socket(cluster: &pb::cluster::Cluster) -> Option<String> {
+    use pb::endpoint::lb_endpoint::HostIdentifier;
+    let group = cluster.load_assignment.as_ref()?.endpoints.first()?;
+    let HostIdentifier::Endpoint(endpoint) = group.lb_endpoints.first()?.host_identifier.as_ref()? else {
+        return None;
+    };
+    match endpoint.address.as_ref()?.address.as_ref()? {
+        pb::core::address::Address::Pipe(pipe) => Some(pipe.path.clone()),
+        _ => None,
+    }
 }
 
 fn text(value: &pb::protobuf::Value) -> Option<String> {

@@ -84,7 +84,11 @@ impl Display for Outcome {
             }
             Outcome::Passthrough { .. } => f.write_str("forwarded to where it was going"),
             Outcome::Blackhole { .. } => f.write_str("closed"),
-            Outcome::Inbound { inbound } => write!(f, "the application, port {}", inbound.port),
+            Outcome::Inbound { inbound } => match (&inbound.socket, inbound.port) {
+                (Some(path), _) => write!(f, "the application, at {path}"),
+                (None, Some(port)) => write!(f, "the application, port {port}"),
+                (None, None) => f.write_str("the application"),
+            },
             Outcome::Reply(reply) => {
                 write!(f, "answered here with {}", reply.status)?;
                 for (name, value) in &reply.headers {
@@ -99,6 +103,7 @@ impl Display for Outcome {
             Outcome::Error { error } => f.write_str(match error {
                 Refusal::NoListener => "refused: nothing listens on this port",
                 Refusal::TlsRequired => "refused: this port takes TLS only",
+                Refusal::MtlsRequired => "refused: this port takes mutual TLS only",
                 Refusal::ProtocolError => "refused: not the protocol that this port speaks",
                 Refusal::NoRouteForSni => "refused: no server for this server name",
             }),

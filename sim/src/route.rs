@@ -185,6 +185,18 @@ fn sent(
                     details: Some(details),
                 };
             }
+            Target::Application(inbound) => {
+                why.push(format!(
+                    "cluster {}{}",
+                    choice.cluster.name,
+                    node.cluster_origin(&choice.cluster.name)
+                ));
+                let details = details(node, manager, route, forward, choice, head);
+                return Answer {
+                    outcome: Outcome::Inbound { inbound },
+                    details: Some(details),
+                };
+            }
             Target::Blackhole => return reply(503).into(),
             Target::Missing(destination) => {
                 why.push(format!("cluster {} does not exist", choice.cluster.name));
