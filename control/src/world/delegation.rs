@@ -98,3 +98,60 @@ fn delegates(root: &Policy) -> bool {
     let is_delegating = |action: &HttpAction| matches!(action, HttpAction::Delegate(_));
     !root.spec.hosts.is_empty() && root.spec.http.iter().any(|rule| is_delegating(&rule.action))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::watch::events_of;
+    use crate::world::{Changes, World, Writer};
+
+    #[test]
+    fn a_root_differs_when_its_delegate_does_and_keeps_its_allocation_otherwise() {
+        let rule = |name: &str, rest: &str| {
+            format!(
+                "
+    apiVersion: networking.istio.io/v1
+    kind: VirtualService
+    metadata: {{name: {name}, namespace: shop}}
+    spec: {{{rest}}}
+    "
+            )
+        };
+        let root = rule("root", "hosts: [a.test], http: [{delegate: {name: leaf}}]");
+        let leaf = |host: &str| {
+            rule(
+                "leaf",
+                &format!("http: [{{route: [{{destination: {{host: {host}}}}}]}}]"),
+            )
+        };
+        let mut writer = Writer::default();
+        let mut publish = |documents: &[&str]| {
+            let text = documents.join("\n---\n");
+            writer.apply(events_of([("in.yaml", text.as_str())]));
+            writer.publish().unwrap()
+        };
+        let first = publish(&[&root, &leaf("web")]);
+        let named = |world: &World, name: &str| {
+            let found = world.virtual_services.iter().find(|object| object.meta.name == name);
+            found.cloned().unwrap()
+        };
+        let other = publish(&[
+            &root,
+            &leaf("web"),
+            &rule("other", "hosts: [b.test], http: [{redirect: {uri: /}}]"),
+        ]);
+        assert!(
+            Arc::ptr_eq(&named(&first, "root"), &named(&other, "root")),
+            "nothing of it has changed"
+        );
+        let second = publish(&[&root, &leaf("api")]);
+        let changed = Changes::between(&other, &second).objects;
+        let names: BTreeSet<&str> = changed.iter().map(|key| &*key.name.name).collect();
+        assert_eq!(names, BTreeSet::from(["leaf", "other", "root"]));
+        let gone = publish(&[&root]);
+        let changed = Changes::between(&second, &gone).objects;
+        assert!(changed.iter().any(|key| &*key.name.name == "root"), "{changed:?}");
+    }
+}
