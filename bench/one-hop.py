@@ -18,136 +18,25 @@ Medians over the rounds. A run with a failed request ends the comparison. Everyt
 import argparse
 import json
 import os
-import pathlib
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
-import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-UPSTREAM = "http://127.0.0.1:9001/"
-BODY_BYTES = 1024
+import harness
+from harness import BODY_BYTES, ROOT, UPSTREAM, Bench, cpu_us, family, machine, nginx, resident_mib
+
 CONNECTIONS = 64
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class Bench:
-    """The scratch folder and the processes of one comparison."""
-
-    def __init__(self):
-        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="weft-bench-"))
-        self.running = []
-
-    def file(self, name, text):
-        path = self.scratch / name
-        path.write_text(text)
-        return str(path)
-
-    def spawn(self, name, *command):
-        with open(self.scratch / f"{name}.log", "w") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self.running.append((name, process))
-        return process.pid
-
-    def ready(self, name, url, deadline_s=30):
-        end = time.monotonic() + deadline_s
-        while time.monotonic() < end:
-            for ours, process in self.running:
-                if process.poll() is not None:
-                    self.die(f"{ours} ended with {process.returncode}", ours)
-            try:
-                with urllib.request.urlopen(url, timeout=1) as answer:
-                    if answer.status == 200:
-                        return
-            except OSError:
-                time.sleep(0.05)
-        self.die(f"no 200 from {url} within {deadline_s} s", name)
-
-    def die(self, problem, name):
-        log = (self.scratch / f"{name}.log").read_text()[-2000:]
-        sys.exit(f"one-hop: {problem}\n{log}")
-
-    def stop(self):
-        for _, process in self.running:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-        for _, process in self.running:
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-# --- processes -----------------------------------------------------------------------------------------------------
-
-def family(pid):
-    """The process and all that descend from it."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    found, more = set(), {pid}
-    while more:
-        found |= more
-        more = {child for child, parent in parents if parent in found} - found
-    return sorted(found)
-
-
-def command_line(pid):
-    return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-
-
-def cpu_us(pids):
-    """User and system time of these processes so far, in microseconds."""
-    user = system = 0
-    for pid in pids:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        user, system = user + int(fields[11]), system + int(fields[12])
-    return user * 1e6 / TICKS, system * 1e6 / TICKS
-
-
-def resident_mib(pids):
-    sizes = (re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()) for pid in pids)
-    return sum(int(size.group(1)) for size in sizes if size) / 1024
-
 
 # --- the proxies ---------------------------------------------------------------------------------------------------
 
-def nginx(bench, name, http):
-    config = bench.file(f"{name}.conf", f"""
-        worker_processes 1;
-        daemon off;
-        pid {bench.scratch}/{name}.pid;
-        error_log {bench.scratch}/{name}.err;
-        events {{ worker_connections 8192; }}
-        http {{ access_log off; keepalive_timeout 1h; keepalive_requests 1000000000; {http} }}""")
-    return bench.spawn(name, "nginx", "-c", config)
-
-
-def upstream(bench):
-    nginx(bench, "upstream", f"""server {{ listen 127.0.0.1:9001 reuseport;
-        location / {{ default_type text/plain; return 200 "{'x' * BODY_BYTES}"; }} }}""")
-    bench.ready("upstream", UPSTREAM)
-
-
 def start_weft(bench, options):
-    top = bench.spawn("weft", options.weft, "standalone", "--config", str(ROOT / "bench/one-hop"), "--concurrency", "1")
     url = "http://127.0.0.1:10010/"
-    bench.ready("weft", url)
-    gateways = [pid for pid in family(top) if "proxy" in command_line(pid)]
-    if len(gateways) != 1:
-        bench.die(f"expected one gateway process below {top}, found {gateways}", "weft")
-    return gateways, url
+    return harness.weft(bench, options, ROOT / "bench/one-hop", url), url
 
 
 def start_envoy(bench, options):
-    def socket(port):
-        return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
     def cluster(name):
         return {
             "name": name, "type": "STATIC", "connect_timeout": "10s", "lb_policy": "LEAST_REQUEST",
@@ -155,7 +44,7 @@ def start_envoy(bench, options):
                 {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 100000, "max_retries": 4294967295}]},
             "outlier_detection": {"consecutive_5xx": 5},
             "load_assignment": {"cluster_name": name, "endpoints": [
-                {"lb_endpoints": [{"endpoint": {"address": socket(9001)}}]}]},
+                {"lb_endpoints": [{"endpoint": {"address": harness.socket_address(9001)}}]}]},
         }
 
     types = "type.googleapis.com/envoy.extensions.filters"
@@ -170,19 +59,10 @@ def start_envoy(bench, options):
                 {"name": "v1", "weight": 50}, {"name": "v2", "weight": 50}]}}},
         ]}]},
     }
-    config = {
-        "admin": {"address": socket(10013)},
-        "static_resources": {
-            "clusters": [cluster("v1"), cluster("v2")],
-            "listeners": [{"name": "bench", "address": socket(10003), "filter_chains": [
-                {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}],
-        },
-    }
-    path = bench.file("envoy.json", json.dumps(config))
-    pid = bench.spawn("envoy", options.envoy, "-c", path, "--concurrency", "1", "-l", "error", "--base-id", "10013")
+    listener = {"name": "bench", "address": harness.socket_address(10003), "filter_chains": [
+        {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}
     url = "http://127.0.0.1:10003/"
-    bench.ready("envoy", url)
-    return [pid], url
+    return harness.envoy(bench, options, [listener], [cluster("v1"), cluster("v2")], url), url
 
 
 def start_nginx(bench, _):
@@ -266,11 +146,6 @@ def compare(targets, options):
     return {name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in rounds.items()}
 
 
-def machine():
-    model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    return f"{os.cpu_count()} cores, {model.group(1) if model else os.uname().machine}, Linux {os.uname().release}"
-
-
 def table(medians, idle, options):
     print(f"{machine()}; {options.rounds} rounds of {options.seconds} s; closed loop of {CONNECTIONS} connections; "
           f"latency at {options.rate} requests/s; {BODY_BYTES} bytes of body\n")
@@ -305,7 +180,7 @@ def main():
         sys.exit(f'one-hop: not installed: {", ".join(missing)}; run eval "$(bench/setup.sh)"')
     bench = Bench()
     try:
-        upstream(bench)
+        harness.upstream(bench)
         targets = {name: PROXIES[name](bench, options) for name in names}
         idle = {name: resident_mib(pids) for name, (pids, _) in targets.items()}
         table(compare(targets, options), idle, options)
