@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 
-use weft_testkit::{Behaviour, Http2Behaviour, Http2Upstream, Upstream, mesh::free_address, objects::service};
+use weft_testkit::{
+    Behaviour, Client, Http2Behaviour, Http2Upstream, Upstream, client::request, eventually, mesh::free_address,
+    objects::service,
+};
 
-use crate::stage::{BOTH, HOST, Stage, all_to_it, policy};
+use crate::stage::{BOTH, HOST, Stage, Who, all_to_it, policy};
 
 /// `retries`, what the upstream does with every request, how often it is asked, the client's status.
 type Case = (&'static str, Behaviour, usize, u16);
@@ -57,6 +60,38 @@ async fn both_ask_as_often_and_end_with_the_same() {
             let reply = stage.get("/").await;
             let found = (upstream.ledger().counts().requests, reply.status);
             assert_eq!(found, (asked, status), "{who:?}: {retries}: {behaviour:?}");
+        }
+    }
+}
+
+/// A difference: under `5xx` we try again what the breaker refused, as the rules have it; Envoy never does.
+#[tokio::test]
+async fn a_refusal_of_the_breaker_is_retried_under_5xx_by_us_alone() {
+    let upstream = Upstream::start(|_| Behaviour::Silence);
+    for (words, by_us) in [("5xx", 2), ("connect-failure,refused-stream", 0)] {
+        let retries = format!("{{attempts: 2, retryOn: '{words}'}}");
+        let traffic = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
+        let stage = stage(upstream.address(), &retries, traffic);
+        for who in BOTH {
+            let side = stage.enter(who).await;
+            let mut held = Vec::new();
+            for waiting in [0, 1] {
+                let mut client = Client::connect(stage.address()).await;
+                let sent = client.send(request("GET", "shop.test", "/", &[])).await;
+                sent.expect("the gateway takes a request");
+                held.push(client);
+                eventually("it is at the upstream, or waits", async || {
+                    let found = side.figure("upstream_rq_pending_active").await;
+                    (found == waiting && upstream.ledger().counts().active == 1).then_some(())
+                })
+                .await;
+            }
+            assert_eq!(stage.get("/").await.status, 503, "{who:?}: {words}");
+            let expected = match who {
+                Who::Envoy => 0,
+                Who::Weft => by_us,
+            };
+            assert_eq!(side.figure("upstream_rq_retry").await, expected, "{who:?}: {words}");
         }
     }
 }

@@ -3,7 +3,6 @@
 //! may not touch: routes.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -103,10 +102,7 @@ async fn drive(context: Rc<ConnContext>, stream: Rewind<TcpStream>) {
     let guarded = GuardedStream::new(stream, head_bytes_max, context.state.clone());
     let service = {
         let context = context.clone();
-        service_fn(move |request| {
-            let context = context.clone();
-            async move { Ok::<_, Infallible>(forward::forward(context, request).await) }
-        })
+        service_fn(move |request| forward::forward(context.clone(), request))
     };
     let connection = http1::Builder::new()
         .max_buf_size(head_bytes_max.max(BUFFER_BYTES_MIN))

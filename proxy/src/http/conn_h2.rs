@@ -2,21 +2,17 @@
 //! owns: hyper's HTTP/2 server side, its limits, the graceful end of a connection.
 //! may not touch: routes.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use weft_proxy_core::chain::HttpConnectionManager;
 
-use super::body::ReplyBody;
 use super::conn::ConnContext;
 use super::conn_state::Order;
 use super::forward;
@@ -45,10 +41,7 @@ pub(super) async fn serve(context: Rc<ConnContext>, stream: Rewind<TcpStream>) {
     let watched = WatchedStream::new(stream, state.clone());
     let service = {
         let context = context.clone();
-        service_fn(move |request| {
-            let context = context.clone();
-            async move { Ok::<_, Infallible>(answer(context, request).await) }
-        })
+        service_fn(move |request| forward::forward(context.clone(), request))
     };
     let connection = builder(&context.manager).serve_connection(TokioIo::new(watched), service);
     let mut connection = pin!(connection);
@@ -74,16 +67,6 @@ pub(super) async fn serve(context: Rc<ConnContext>, stream: Rewind<TcpStream>) {
         // Its requests have been counted when their exchanges were dropped.
         tracing::debug!(peer = %context.origin.source, %error, "an HTTP/2 connection broke");
     }
-}
-
-/// One stream. hyper's HTTP/1 writes no body after HEAD; in HTTP/2 that is left to us (RFC 9113, section 8.1.1).
-async fn answer(context: Rc<ConnContext>, request: Request<Incoming>) -> Response<ReplyBody> {
-    let is_head = request.method() == Method::HEAD;
-    let mut reply = forward::forward(context, request).await;
-    if let (true, ReplyBody::Whole(body)) = (is_head, reply.body_mut()) {
-        *body = None;
-    }
-    reply
 }
 
 fn builder(manager: &HttpConnectionManager) -> Builder<LocalExecutor> {

@@ -18,6 +18,7 @@ use super::flags::{Flag, Flags};
 use super::grpc;
 use crate::telemetry::labels::{DestinationLabels, Reporter};
 use crate::telemetry::shard::Sample;
+use crate::upstream::admit::Overflow;
 use crate::upstream::endpoint::{ActiveGuard, EndpointState};
 use crate::worker::Worker;
 
@@ -111,10 +112,15 @@ impl Exchange {
         self.original_destination = address;
     }
 
-    /// The request is in flight to an endpoint.
+    /// The request turns to an endpoint.
     pub(crate) fn set_active(&mut self, active: ActiveGuard) {
         self.active = Some(active);
         self.asked.set(true);
+    }
+
+    /// The request has a connection, and is in flight to the endpoint from now on.
+    pub(crate) fn admit(&mut self) -> Result<(), Overflow> {
+        self.active.as_mut().map_or(Ok(()), ActiveGuard::admit)
     }
 
     /// The request is not in flight any more, or not yet.

@@ -24,7 +24,7 @@ use crate::upstream::attempt::Answer;
 
 /// Whether the body of a request is not going to be read to its end. What has arrived of a body that nobody took is thrown
 /// away, so that the next request of the connection can be read; the rest of one is not waited for.
-pub(super) async fn is_unread(context: &ConnContext, untaken: Option<Incoming>, exchange: &Exchange) -> bool {
+pub(super) async fn is_unread(context: &ConnContext, untaken: &mut Option<Incoming>, exchange: &Exchange) -> bool {
     if context.state.has_streams() {
         // A stream ends by itself; the others are not touched.
         return false;
@@ -34,9 +34,9 @@ pub(super) async fn is_unread(context: &ConnContext, untaken: Option<Incoming>, 
         None => !exchange.is_upload_complete(),
         Some(body) if body.is_end_stream() => false,
         Some(_) if arriving => true,
-        Some(mut body) => {
+        Some(body) => {
             let mut broken = false;
-            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
                 broken = frame.is_err();
                 if broken {
                     break;
@@ -130,6 +130,13 @@ pub(super) fn finish(
         response.headers_mut().remove(CONNECTION);
     }
     response
+}
+
+/// hyper's HTTP/1 writes no body after HEAD; in HTTP/2 that is left to us (RFC 9113, section 8.1.1).
+pub(super) fn without_body(context: &ConnContext, response: &mut Response<ReplyBody>) {
+    if let (true, ReplyBody::Whole(body)) = (context.state.has_streams(), response.body_mut()) {
+        *body = None;
+    }
 }
 
 /// A reply of our own in the form that the client reads. `status` is gRPC's, where the HTTP status says less.

@@ -1,5 +1,7 @@
 //! The life of a request: head → route → filters → headers → attempts → reply. Read it from top to bottom.
 
+use std::convert::Infallible;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use super::deadline::Deadline;
 use super::exchange::{Exchange, head_bytes};
 use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
 use super::find::{Way, find};
-use super::finish::{close_if, fail, finish, is_unread, path_redirect, shape, stream};
+use super::finish::{close_if, fail, finish, is_unread, path_redirect, shape, stream, without_body};
 use super::head::{self, Checked};
 use super::prepare::{dress, prepare};
 use super::relay_headers;
@@ -31,31 +33,49 @@ use crate::upstream::cluster::Cluster;
 use crate::upstream::observe::observe_timeout;
 
 /// Answers one request. Never fails: whatever goes wrong becomes one reply.
-pub(crate) async fn forward(context: Rc<ConnContext>, request: Request<Incoming>) -> Response<ReplyBody> {
+///
+/// No `async fn`: those keep room for their arguments twice, and hyper moves what it is given.
+pub(crate) fn forward(
+    context: Rc<ConnContext>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<ReplyBody>, Infallible>> {
     let mut exchange = begin(&context, &request);
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
     let mut incoming = Some(incoming);
     let mut grant = None;
-    let relayed = relay(&context, parts, &mut incoming, &mut grant, &mut exchange).await;
-    let unread = is_unread(&context, incoming, &exchange).await;
-    let response = match relayed {
-        Ok(Reply::Upstream(answer, deadline)) => finish(&context, stream(answer, exchange, deadline), true),
-        Ok(Reply::Tunnel(answer, client)) => {
-            finish(&context, upgrade::tunnel(&context, answer, client, exchange), true)
+    let is_head = parts.method == Method::HEAD;
+    async move {
+        let relayed = relay(&context, &mut parts, &mut incoming, &mut grant, &mut exchange).await;
+        let unread = is_unread(&context, &mut incoming, &exchange).await;
+        let mut response = filter::cross(grant, reply(&context, relayed, unread, exchange));
+        if is_head {
+            without_body(&context, &mut response);
         }
+        Ok(response)
+    }
+}
+
+fn reply(
+    context: &Rc<ConnContext>,
+    relayed: Result<Reply, Failed>,
+    unread: bool,
+    mut exchange: Exchange,
+) -> Response<ReplyBody> {
+    match relayed {
+        Ok(Reply::Upstream(answer, deadline)) => finish(context, stream(answer, exchange, deadline), true),
+        Ok(Reply::Tunnel(answer, client)) => finish(context, upgrade::tunnel(context, answer, client, exchange), true),
         Ok(Reply::Connected(reached, client)) => {
-            finish(&context, connect::tunnel(&context, reached, client, exchange), true)
+            finish(context, connect::tunnel(context, reached, client, exchange), true)
         }
         Ok(Reply::Local(response)) => {
             let response = shape(&exchange, response, None);
             exchange.reply(response.status(), response.headers());
             exchange.add_response_bytes(response.body().size_hint().lower());
             exchange.complete();
-            finish(&context, close_if(unread, response), false)
+            finish(context, close_if(unread, response), false)
         }
-        Err(failed) => finish(&context, close_if(unread, fail(&context, exchange, &failed)), false),
-    };
-    filter::cross(grant, response)
+        Err(failed) => finish(context, close_if(unread, fail(context, exchange, &failed)), false),
+    }
 }
 
 /// A reply that went well.
@@ -134,18 +154,18 @@ fn accept(context: &ConnContext, parts: &mut Parts) -> Result<Accepted, Failed> 
 /// Takes `incoming` when the request goes to an upstream. `grant` is what the reply tells the page that asked.
 async fn relay(
     context: &Rc<ConnContext>,
-    mut parts: Parts,
+    parts: &mut Parts,
     incoming: &mut Option<Incoming>,
     grant: &mut Option<CorsGrant>,
     exchange: &mut Exchange,
 ) -> Result<Reply, Failed> {
-    let client_upgrade = match accept(context, &mut parts)? {
+    let client_upgrade = match accept(context, parts)? {
         Accepted::Forward(upgrade) => upgrade,
         Accepted::Answered(response) => return Ok(Reply::Local(response)),
     };
     let found = context
         .worker
-        .with_snapshot(|snapshot| find(snapshot, context, &parts))?;
+        .with_snapshot(|snapshot| find(snapshot, context, parts))?;
     found.blocked.iter().for_each(|labels| exchange.set_destination(labels));
     filter::hold(found.passed.delay, exchange).await;
     *grant = found.passed.grant;
@@ -183,12 +203,12 @@ async fn relay(
         false => forward.timeout,
     };
     let version = cluster.version(parts.version);
-    let sent_as = prepare(context, &mut parts, &route, forward, destination);
+    let sent_as = prepare(context, parts, &route, forward, destination);
     let copies = match mirrors.is_empty() || client_upgrade.is_some() {
         true => Copies::default(),
-        false => filter::copy(context, &mirrors, &parts, incoming.as_ref(), limit, exchange.is_grpc()),
+        false => filter::copy(context, &mirrors, parts, incoming.as_ref(), limit, exchange.is_grpc()),
     };
-    let cookies = filter::place(context, &cluster, forward, &mut parts);
+    let cookies = filter::place(context, &cluster, forward, parts);
 
     parts.version = version;
     // HTTP/2 has no upgrade: the upstream answers the plain request (RFC 9113, section 8.6).
@@ -217,33 +237,47 @@ async fn transmit(
     context: &ConnContext,
     cluster: &Arc<Cluster>,
     forward: &Forward,
-    parts: Parts,
+    parts: &mut Parts,
     body: Option<(RequestBody, Option<Arc<Upload>>)>,
     limit: Option<Duration>,
     exchange: &mut Exchange,
 ) -> (Result<Answer, Failure>, Option<Deadline>) {
     let (body, upload) = body.unwrap_or((RequestBody::Empty, None));
-    let mut request = Request::from_parts(parts, body);
-    relay_headers::frame(&mut request);
     let mut deadline = limit.map(|limit| Deadline::new(limit, upload.clone()));
     if let Some(upload) = upload {
         exchange.set_upload(upload);
     }
-    let sent = attempts::send(&context.worker, cluster, forward, request, exchange);
-    let answered = match &mut deadline {
-        None => sent.await,
-        // Cancel safe: what has been sent is lost with its connection, which is what a time limit means. Biased, so that an
-        // answer that is there counts even when the limit ends in the same turn.
-        Some(deadline) => tokio::select! {
-            biased;
-            answered = sent => answered,
-            () = deadline => Err(Failure::Route(RouteFailure::Timeout)),
-        },
+    let mut slot = Some(take_request(parts, body));
+    slot.as_mut().map(relay_headers::frame);
+    let answered = {
+        // Pinned here: awaited in two places it would take its room twice.
+        let mut sent = pin!(attempts::send(&context.worker, cluster, forward, &mut slot, exchange));
+        match &mut deadline {
+            None => sent.await,
+            // Cancel safe: what has been sent is lost with its connection, which is what a time limit means. Biased, so that
+            // an answer that is there counts even when the limit ends in the same turn.
+            Some(deadline) => tokio::select! {
+                biased;
+                answered = &mut sent => answered,
+                () = deadline => Err(Failure::Route(RouteFailure::Timeout)),
+            },
+        }
     };
     if matches!(answered, Err(Failure::Route(RouteFailure::Timeout))) {
         observe_timeout(exchange);
     }
     (answered, deadline)
+}
+
+/// The request out of a head that nobody looks at any more.
+fn take_request(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = std::mem::take(&mut parts.method);
+    *request.uri_mut() = std::mem::take(&mut parts.uri);
+    *request.version_mut() = parts.version;
+    *request.headers_mut() = std::mem::take(&mut parts.headers);
+    *request.extensions_mut() = std::mem::take(&mut parts.extensions);
+    request
 }
 
 /// A request whose own body broke off is the client's failure, whatever the upstream made of it.

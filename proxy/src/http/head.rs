@@ -161,13 +161,13 @@ pub(crate) fn set_path(parts: &mut Parts, path_and_query: String) -> Option<()> 
 
 /// The token of an upgrade that the client asks for, lower-cased (RFC 9110, section 7.8).
 pub(crate) fn upgrade_token(parts: &Parts) -> Option<String> {
+    let token = parts.headers.get(UPGRADE)?.to_str().ok()?;
     let asks = parts.headers.get_all(CONNECTION).iter().any(|value| {
         value.to_str().is_ok_and(|text| {
             text.split(',')
                 .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
         })
     });
-    let token = parts.headers.get(UPGRADE)?.to_str().ok()?;
     asks.then(|| token.trim().to_ascii_lowercase())
 }
 

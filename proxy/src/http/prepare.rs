@@ -36,7 +36,7 @@ pub(super) fn format_context<'a>(context: &'a ConnContext, parts: &'a Parts) -> 
 }
 
 /// A copy of the head as it was sent, kept only where response header operations may ask for it.
-pub(super) type SentAs = Option<Parts>;
+pub(super) type SentAs = Option<Box<Parts>>;
 
 /// Changes the head into what the destination is to see: path, then header operations, then authority.
 pub(super) fn prepare(
@@ -77,7 +77,7 @@ pub(super) fn prepare(
         sent.method = parts.method.clone();
         sent.uri = parts.uri.clone();
         sent.headers = parts.headers.clone();
-        sent
+        Box::new(sent)
     })
 }
 

@@ -52,6 +52,10 @@ const STEERING: [HeaderName; 14] = [
 
 /// Takes out what belongs to the connection the message came on. `upgrade` keeps what an accepted upgrade needs.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+    // Many messages have none of them: one look at the names is cheaper than a search for each.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         remove_named(headers);
         let kept = upgrade.then(|| headers.get(UPGRADE).cloned()).flatten();
@@ -73,6 +77,13 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     {
         headers.remove(TE);
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+    )
 }
 
 /// Takes out the headers that `Connection` names, but for those whose loss would change the message's meaning.
@@ -132,11 +143,11 @@ pub(crate) fn describe_client(headers: &mut HeaderMap, context: &ConnContext) {
             append_forwarded_for(headers, &context.peer_value);
         }
         if manager.trusted_hops == 0 {
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(context.scheme));
             headers.insert(X_ENVOY_EXTERNAL_ADDRESS, context.peer_value.clone());
         }
     }
-    if !headers.contains_key(X_FORWARDED_PROTO) {
+    let from_here = manager.use_remote_address && manager.trusted_hops == 0;
+    if from_here || !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(context.scheme));
     }
     let keeps_id = manager.preserve_external_request_id || !manager.use_remote_address;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use weft_proxy_core::balance::Load;
 use weft_proxy_core::cluster::{Balance, Health};
 
-use super::admit::{Grant, Overflow};
+use super::admit::{Grant, Overflow, PendingPermit};
 use super::cluster::Cluster;
 use super::connect::connect;
 use super::endpoint::EndpointState;
@@ -20,6 +20,10 @@ use crate::worker::Worker;
 
 /// Endpoints among which that of an offered connection is looked up; in larger sets the offer is declined instead.
 const LOOKED_UP_MAX: usize = 1024;
+
+/// Requests for which a connection at the limit stays with its endpoint although those who wait would go elsewhere: its
+/// handshake is worth some requests, and the others get their turn after them.
+const TURN_REQUESTS: u32 = 16;
 
 /// Where the connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,18 +46,18 @@ pub(super) async fn acquire(
 ) -> Result<UpstreamConnection, Failure> {
     let endpoint = tries.pick(worker, cluster)?;
     if source == Source::Any
-        && let Some(mut connection) = worker.pool.take(&endpoint)
+        && let Some(mut connection) = worker.pool.take(&endpoint, exchange.started())
     {
-        if let Err(overflow) = start(&endpoint, exchange) {
-            worker.pool.put(connection);
-            return Err(overflow);
-        }
+        start(&endpoint, exchange);
         if is_ready(&mut connection).await {
-            return Ok(connection);
+            return admit(worker, connection, exchange);
         }
         exchange.clear_active();
     }
-    connect_or_wait(worker, cluster, endpoint, tries, exchange).await
+    // Before the box: a refusal is cheap.
+    let pending = cluster.state.admission.pending()?;
+    // Boxed: requests that find an idle connection do not carry its size.
+    Box::pin(connect_or_wait(worker, cluster, endpoint, pending, tries, exchange)).await
 }
 
 /// The request is pending until it has a connection.
@@ -61,17 +65,19 @@ async fn connect_or_wait(
     worker: &Rc<Worker>,
     cluster: &Arc<Cluster>,
     mut endpoint: Arc<EndpointState>,
+    _pending: PendingPermit<'_>,
     tries: &Tries<'_>,
     exchange: &mut Exchange,
 ) -> Result<UpstreamConnection, Failure> {
     let admission = &cluster.state.admission;
-    let _pending = admission.pending()?;
     let mut place = None;
     let mut permit = admission.try_connection();
     loop {
         if let Some(permit) = permit.take() {
-            start(&endpoint, exchange)?;
-            return connect(cluster, &endpoint, permit).await.map_err(Failure::Upstream);
+            admission.has_room()?;
+            start(&endpoint, exchange);
+            let connection = connect(cluster, &endpoint, permit).await.map_err(Failure::Upstream)?;
+            return admit(worker, connection, exchange);
         }
         if cluster.config.limits.connections_max == 0 {
             return Err(Failure::Overflow(Overflow::Connections));
@@ -86,30 +92,30 @@ async fn connect_or_wait(
             Grant::Permit(granted) => permit = Some(granted),
             Grant::Connection(mut connection)
                 if connection.endpoint.id == endpoint.id
-                    || tries.allows(&connection.endpoint) && suits(cluster, &connection.endpoint, &endpoint) =>
+                    || tries.allows(&connection.endpoint) && suits(cluster, &connection, &endpoint) =>
             {
-                if let Err(overflow) = start(&connection.endpoint, exchange) {
-                    worker.pool.put(*connection);
-                    return Err(overflow);
-                }
+                start(&connection.endpoint, exchange);
                 if is_ready(&mut connection).await {
-                    return Ok(*connection);
+                    return admit(worker, *connection, exchange);
                 }
                 exchange.clear_active();
             }
             // It leads elsewhere: its close brings the permit for the one that is needed.
-            Grant::Connection(_) => {}
+            // Nobody lends a stream to who speaks HTTP/1.
+            Grant::Connection(_) | Grant::Stream(_) => {}
         }
     }
 }
 
 /// Whether a connection to `offered` will do for a request whose turn fell on `picked`. Where the least loaded is wanted, one
-/// that has less to do is as good a pick, and so is one that has as much, unless that is nothing: at a limit of one
+/// that has less to do is as good a pick, and so is one that has as much. If that is nothing only for a turn: at a limit of one
 /// connection the first endpoint would keep it.
-fn suits(cluster: &Cluster, offered: &Arc<EndpointState>, picked: &Arc<EndpointState>) -> bool {
+fn suits(cluster: &Cluster, connection: &UpstreamConnection, picked: &Arc<EndpointState>) -> bool {
     let by_load = matches!(cluster.config.balance, Balance::LeastRequest { .. });
+    let offered = &connection.endpoint;
     let (active, other) = (offered.active(), picked.active());
-    if !by_load || offered.is_removed() || active > other || other == 0 {
+    let is_over = other == 0 && connection.requests >= TURN_REQUESTS;
+    if !by_load || offered.is_removed() || active > other || is_over {
         return false;
     }
     let live = cluster.state.endpoints();
@@ -127,10 +133,24 @@ fn suits(cluster: &Cluster, offered: &Arc<EndpointState>, picked: &Arc<EndpointS
         && !live.is_ejected(place)
 }
 
-fn start(endpoint: &Arc<EndpointState>, exchange: &mut Exchange) -> Result<(), Failure> {
+fn start(endpoint: &Arc<EndpointState>, exchange: &mut Exchange) {
     exchange.set_destination(&endpoint.labels);
-    exchange.set_active(endpoint.start_request()?);
-    Ok(())
+    exchange.set_active(endpoint.start_request());
+}
+
+/// With its connection the request is in flight; the connection is of use to others if it may not be.
+fn admit(
+    worker: &Worker,
+    connection: UpstreamConnection,
+    exchange: &mut Exchange,
+) -> Result<UpstreamConnection, Failure> {
+    match exchange.admit() {
+        Ok(()) => Ok(connection),
+        Err(overflow) => {
+            worker.pool.put(connection);
+            Err(Failure::Overflow(overflow))
+        }
+    }
 }
 
 /// Whether the connection takes a request. A driver that has not run since the last response is given its turn.

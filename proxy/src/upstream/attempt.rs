@@ -65,7 +65,8 @@ pub(super) async fn send(
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
     if tries.version == Version::HTTP_2 {
-        return send_on_stream(worker, cluster, slot, tries, exchange).await;
+        // Boxed: requests to HTTP/1 do not carry its size.
+        return Box::pin(send_on_stream(worker, cluster, slot, tries, exchange)).await;
     }
     for tried in 0..=STALE_CONNECTIONS_MAX {
         let source = if tried < STALE_CONNECTIONS_MAX {
@@ -74,11 +75,8 @@ pub(super) async fn send(
             Source::Fresh
         };
         let connection = acquire(worker, cluster, source, tries, exchange).await?;
-        let Some(request) = slot.take() else { break };
-        match send_on(worker, connection, request).await {
-            Ok(answer) => return Ok(answer),
-            Err(Unsent::Returned(returned)) => *slot = Some(*returned),
-            Err(Unsent::Failed(failure)) => return Err(Failure::Upstream(failure)),
+        if let Some(sent) = send_on(worker, connection, slot).await {
+            return sent.map_err(Failure::Upstream);
         }
         exchange.clear_active();
     }
@@ -94,8 +92,8 @@ async fn send_on_stream(
 ) -> Result<Answer, Failure> {
     let endpoint = tries.pick(worker, cluster)?;
     exchange.set_destination(&endpoint.labels);
-    exchange.set_active(endpoint.start_request()?);
-    match h2::send(worker, cluster, &endpoint, slot, exchange.asked()).await {
+    exchange.set_active(endpoint.start_request());
+    match h2::send(worker, cluster, &endpoint, slot, exchange).await {
         Ok((response, stream)) => Ok(Answer {
             response,
             endpoint,
@@ -164,34 +162,33 @@ fn pick_by_hash(
     table.pick(hash, attempt).ok_or(NoEndpoint::Unhealthy)
 }
 
-enum Unsent {
-    /// Nothing of it has left: it can go on another connection.
-    Returned(Box<Request<RequestBody>>),
-    Failed(UpstreamFailure),
-}
-
+/// `None` when nothing of the request has left: it is in `slot` again and can go on another connection.
 async fn send_on(
     worker: &Rc<Worker>,
     mut connection: UpstreamConnection,
-    request: Request<RequestBody>,
-) -> Result<Answer, Unsent> {
+    slot: &mut Option<Request<RequestBody>>,
+) -> Option<Result<Answer, UpstreamFailure>> {
+    let request = slot.take()?;
     connection.requests = connection.requests.saturating_add(1);
     let failure = match connection.sender.try_send_request(request).await {
         Ok(response) if !response::has_one_length(response.headers()) => UpstreamFailure::Protocol,
         Ok(response) => {
-            return Ok(Answer {
+            return Some(Ok(Answer {
                 response,
                 endpoint: connection.endpoint.clone(),
                 hold: Hold::Http1(Lease::new(connection, worker.pool.clone())),
-            });
+            }));
         }
         Err(mut error) => match error.take_message() {
-            Some(request) => return Err(Unsent::Returned(Box::new(request))),
+            Some(request) => {
+                *slot = Some(request);
+                return None;
+            }
             None => failure_of(error.error()),
         },
     };
     connection.endpoint.counters.failures.increment();
-    Err(Unsent::Failed(failure))
+    Some(Err(failure))
 }
 
 /// What hyper's error means. Its text is never looked at.

@@ -2,6 +2,7 @@
 //! owns: the loop over tries: the time limit of one, whether there is another, the wait before it, what is kept for it.
 //! may not touch: how a try is made, what a failure looks like to the client.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::tries::Tries;
 use crate::http::body::RequestBody;
 use crate::http::deadline::Deadline;
 use crate::http::exchange::Exchange;
-use crate::http::failure::{Failure, RouteFailure};
+use crate::http::failure::{Failure, RouteFailure, UpstreamFailure};
 use crate::http::flags::Flag;
 use crate::http::relay_headers::X_ENVOY_ATTEMPT_COUNT;
 use crate::http::replay::Replay;
@@ -45,34 +46,38 @@ pub(crate) struct RetryCounters {
     pub(crate) try_timeouts: Counter,
 }
 
-/// Sends a request, again and again if its policy says so.
+/// Sends the request in `slot`, again and again if its policy says so.
 ///
 /// Cancel safe in the sense of a time limit: dropping the future ends the try that is under way and makes no other.
 pub(crate) async fn send(
     worker: &Rc<Worker>,
     cluster: &Arc<Cluster>,
     forward: &Forward,
-    request: Request<RequestBody>,
+    slot: &mut Option<Request<RequestBody>>,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
-    // Nearly no policy asks for headers of the request; one without attempts decides against each.
-    let asks = |policy: &&RetryPolicy| policy.request_headers.is_empty() || applies(policy, &head_of(&request));
-    let policy = forward.retry.as_ref().filter(asks);
-    let mut tries = Tries::new(&request, policy, exchange.original_destination());
-    let (replay, request) = match policy {
-        Some(policy) if follows_sending(policy, exchange.is_grpc(), tries.version == Version::HTTP_2) => {
-            let (replay, request) = Replay::keep(request, &worker.replay);
-            (Some(replay), request)
-        }
-        Some(_) | None => (None, request),
+    let Some(request) = slot.as_ref() else {
+        return Err(Failure::Upstream(UpstreamFailure::Stale));
     };
+    // Nearly no policy asks for headers of the request; one without attempts decides against each.
+    let asks = |policy: &&RetryPolicy| policy.request_headers.is_empty() || applies(policy, &head_of(request));
+    let policy = forward.retry.as_ref().filter(asks);
+    let mut tries = Tries::new(request, policy, exchange.original_destination());
+    let replay = policy
+        .filter(|policy| follows_sending(policy, exchange.is_grpc(), tries.version == Version::HTTP_2))
+        .and_then(|_| slot.take())
+        .map(|request| {
+            let (replay, request) = Replay::keep(request, &worker.replay);
+            *slot = Some(request);
+            // Boxed: few requests have one.
+            Box::new(replay)
+        });
     let limit = forward.retry.as_ref().and_then(try_limit);
     let counters = &cluster.state.retries;
-    let mut slot = Some(request);
     let mut retries = 0;
     let mut permit = None;
     loop {
-        let tried = try_once(worker, cluster, limit, &mut slot, &tries, exchange).await;
+        let tried = try_once(worker, cluster, limit, slot, &tries, exchange).await;
         observe(&tried, exchange);
         let Some(policy) = policy else { return tried };
         let number = match judge(policy, retries, &tried, slot.is_some(), exchange) {
@@ -89,7 +94,7 @@ pub(crate) async fn send(
                 return tried;
             }
         };
-        if slot.is_none() && !replay.as_ref().is_some_and(Replay::is_whole) {
+        if slot.is_none() && !replay.as_ref().is_some_and(|replay| replay.is_whole()) {
             // Too much of it is gone to be sent again.
             return tried;
         }
@@ -101,8 +106,10 @@ pub(crate) async fn send(
             return tried;
         }
         // Before the wait: the try before gets nothing more of the body from here on.
-        slot = slot.take().or_else(|| replay.as_ref().and_then(Replay::again));
-        let Some(request) = &mut slot else { return tried };
+        *slot = slot
+            .take()
+            .or_else(|| replay.as_ref().and_then(|replay| replay.again()));
+        let Some(request) = slot.as_mut() else { return tried };
         if forward.attempt_count {
             let count = HeaderValue::from(number.saturating_add(1));
             request.headers_mut().insert(X_ENVOY_ATTEMPT_COUNT, count);
@@ -163,15 +170,15 @@ async fn try_once(
     tries: &Tries<'_>,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
-    let Some(limit) = limit else {
-        return attempt::send(worker, cluster, slot, tries, exchange).await;
-    };
-    let deadline = Deadline::new(limit, exchange.upload().cloned());
+    let deadline = limit.map(|limit| Deadline::new(limit, exchange.upload().cloned()));
+    // Pinned here: awaited in two places it would take its room twice.
+    let mut sent = pin!(attempt::send(worker, cluster, slot, tries, exchange));
+    let Some(deadline) = deadline else { return sent.await };
     // Cancel safe: what has been sent is lost with its connection. Biased, so that an answer that is there counts even when
     // the limit ends in the same turn.
     tokio::select! {
         biased;
-        tried = attempt::send(worker, cluster, slot, tries, exchange) => tried,
+        tried = &mut sent => tried,
         () = deadline => {
             cluster.state.retries.try_timeouts.increment();
             Err(Failure::Route(RouteFailure::TryTimeout))

@@ -104,17 +104,14 @@ impl EndpointState {
         self.active.load(Relaxed)
     }
 
-    /// An HTTP request begins, unless the cluster has as many in flight as it may; it ends when the guard is dropped.
-    pub(crate) fn start_request(self: &Arc<Self>) -> Result<ActiveGuard, Overflow> {
-        let permit = self.admission.start_request()?;
-        let mut guard = self.start();
-        guard.permit = Some(permit);
-        Ok(guard)
-    }
-
     /// A connection that is no HTTP begins; it ends when the guard is dropped.
     pub(crate) fn start(self: &Arc<Self>) -> ActiveGuard {
         self.counters.requests.increment();
+        self.start_request()
+    }
+
+    /// A request turns to this endpoint, until the guard is dropped; it is in flight from [`ActiveGuard::admit`] on.
+    pub(crate) fn start_request(self: &Arc<Self>) -> ActiveGuard {
         self.active.fetch_add(1, Relaxed);
         ActiveGuard {
             endpoint: self.clone(),
@@ -133,7 +130,7 @@ impl EndpointState {
     }
 }
 
-/// One request in flight.
+/// One request at an endpoint.
 #[derive(Debug)]
 pub(crate) struct ActiveGuard {
     endpoint: Arc<EndpointState>,
@@ -141,6 +138,16 @@ pub(crate) struct ActiveGuard {
 }
 
 impl ActiveGuard {
+    /// The request has a connection: it is in flight, unless the cluster has as many as it may. Envoy: a request that waits
+    /// for its connection is pending, and counts against `max_requests` only once it has one.
+    pub(crate) fn admit(&mut self) -> Result<(), Overflow> {
+        if self.permit.is_none() {
+            self.permit = Some(self.endpoint.admission.start_request()?);
+            self.endpoint.counters.requests.increment();
+        }
+        Ok(())
+    }
+
     /// Where it is in flight.
     pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
         &self.endpoint

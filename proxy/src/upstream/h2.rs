@@ -2,7 +2,6 @@
 //! owns: the form that a request has in HTTP/2, and sending again what an ended connection had not looked at.
 //! may not touch: picking, what the failure looks like to the client.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,34 +12,37 @@ use hyper::body::Incoming;
 
 use super::cluster::Cluster;
 use super::endpoint::EndpointState;
-use super::h2_connection::Unanswered;
+use super::h2_connection::{self, Unanswered};
 use super::h2_pool::StreamLease;
 use crate::http::body::RequestBody;
+use crate::http::exchange::Exchange;
 use crate::http::failure::{Failure, UpstreamFailure};
 use crate::worker::Worker;
 
 /// Connections that may turn out to be ended before the request is on its way.
 const STALE_CONNECTIONS_MAX: u32 = 3;
 
-/// Sends the request in `slot` on a stream, and leaves it there if the upstream has not looked at it. `asked` tells meanwhile
-/// whether it is the endpoint that is waited for, and not a place below the limits. Cancel safe: dropping the
+/// Sends the request in `slot` on a stream, and leaves it there if the upstream has not looked at it. The exchange tells
+/// meanwhile whether it is the endpoint that is waited for, and not a place below the limits. Cancel safe: dropping the
 /// future resets the stream.
 pub(super) async fn send(
     worker: &Rc<Worker>,
     cluster: &Cluster,
     endpoint: &Arc<EndpointState>,
     slot: &mut Option<Request<RequestBody>>,
-    asked: &Cell<bool>,
+    exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, StreamLease), Failure> {
     slot.as_mut().map(take_form);
     let mut ended_before = false;
     for _ in 0..=STALE_CONNECTIONS_MAX {
-        asked.set(false);
-        let lease = worker.http2_pool.acquire(worker, cluster, endpoint, asked).await?;
-        asked.set(true);
+        exchange.asked().set(false);
+        let acquired = worker.http2_pool.acquire(worker, cluster, endpoint, exchange.asked());
+        let mut lease = acquired.await?;
+        exchange.asked().set(true);
+        exchange.admit()?;
+        let copy = slot.as_ref().and_then(copy_of);
         let Some(request) = slot.take() else { break };
-        let copy = copy_of(&request);
-        match lease.connection.send(request).await {
+        match h2_connection::send(&mut lease, request).await {
             Ok(response) => return Ok((response, lease)),
             Err(Unanswered::Returned(returned)) => {
                 worker.http2_pool.retire(&lease);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,7 +24,8 @@ use weft_proxy_core::cluster::UpstreamHttp;
 
 use super::admit::PermittedStream;
 use super::endpoint::EndpointState;
-use super::h2_pool::Enlisted;
+use super::h2_lent::{LentStream, Returned};
+use super::h2_pool::{Enlisted, Place, StreamLease};
 use crate::http::body::RequestBody;
 use crate::http::failure::UpstreamFailure;
 use crate::worker::LocalExecutor;
@@ -62,7 +64,9 @@ pub(crate) struct Http2Connection {
     requests: Cell<u32>,
     opened: Instant,
     idle_since: Cell<Instant>,
-    _enlisted: Rc<Enlisted>,
+    /// Of the places that have been lent.
+    returned: Arc<Returned>,
+    enlisted: Rc<Enlisted>,
 }
 
 impl Http2Connection {
@@ -94,7 +98,8 @@ impl Http2Connection {
             requests: Cell::new(0),
             opened: Instant::now(),
             idle_since: Cell::new(Instant::now()),
-            _enlisted: enlisted,
+            returned: Arc::default(),
+            enlisted,
         };
         while connection.streams_max() == 0 {
             if connection.is_closed() {
@@ -155,22 +160,52 @@ impl Http2Connection {
     }
 
     pub(super) fn release(&self) {
-        self.streams.set(self.streams.get().saturating_sub(1));
+        self.release_some(1);
+    }
+
+    /// Takes note of places that were lent and are free again.
+    pub(super) fn collect(&self) {
+        match self.returned.take() {
+            0 => {}
+            count => self.release_some(count),
+        }
+    }
+
+    fn release_some(&self, count: u32) {
+        self.streams.set(self.streams.get().saturating_sub(count));
         self.idle_since.set(Instant::now());
     }
 
-    /// Sends a request on a place that was reserved. Cancel safe: dropping the future resets the stream.
-    pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Unanswered> {
-        // The sender is let go before the wait: others send meanwhile.
-        let sending = self.sender.borrow_mut().try_send_request(request);
-        match sending.await {
-            Ok(response) => Ok(response),
-            Err(mut error) => Err(match error.take_message() {
-                Some(request) => Unanswered::Returned(Box::new(request)),
-                None => unanswered(error.error()),
-            }),
-        }
+    /// A place for a request of anybody, if one is free.
+    pub(super) fn lend(&self) -> Option<LentStream> {
+        self.reserve().then(|| {
+            let sender = self.sender.borrow().clone();
+            self.enlisted.lend(sender, self.endpoint.clone(), self.returned.clone())
+        })
     }
+
+    /// Sends on a place that was reserved. The sender is let go before the wait: others send meanwhile.
+    pub(super) fn send(&self, request: Request<RequestBody>) -> impl Future<Output = Sent> + use<> {
+        self.sender.borrow_mut().try_send_request(request)
+    }
+}
+
+/// What hyper says of a request.
+type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+
+/// Sends a request on a place of its own, or on one that was lent. Cancel safe: dropping the future resets the stream.
+pub(super) async fn send(
+    lease: &mut StreamLease,
+    request: Request<RequestBody>,
+) -> Result<Response<Incoming>, Unanswered> {
+    let sent = match &mut lease.place {
+        Place::Own { connection, .. } => connection.send(request).await,
+        Place::Lent(stream) => stream.sender.try_send_request(request).await,
+    };
+    sent.map_err(|mut error| match error.take_message() {
+        Some(request) => Unanswered::Returned(Box::new(request)),
+        None => unanswered(error.error()),
+    })
 }
 
 fn builder(options: &UpstreamHttp) -> Builder<LocalExecutor> {

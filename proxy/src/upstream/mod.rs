@@ -12,6 +12,7 @@ pub(crate) mod counters;
 pub(crate) mod endpoint;
 mod h2;
 mod h2_connection;
+mod h2_lent;
 pub(crate) mod h2_pool;
 mod hashed;
 pub(crate) mod observe;

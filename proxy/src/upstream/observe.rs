@@ -137,7 +137,7 @@ impl EndpointState {
         let found = self
             .record
             .health
-            .on_event(detection, &outliers.health, event, outliers.now());
+            .on_event(detection, &outliers.health, event, || outliers.now());
         for detection in found.into_iter().flatten() {
             outliers.count(self, detection);
         }
@@ -179,7 +179,7 @@ pub(crate) fn observe_timeout(exchange: &Exchange) {
 
 /// The status that counts: a gRPC call that fails at once says so in its headers, under 200.
 fn meaning(status: StatusCode, headers: &HeaderMap, is_grpc: bool) -> StatusCode {
-    match grpc_status(headers).filter(|_| is_grpc) {
+    match is_grpc.then(|| grpc_status(headers)).flatten() {
         Some(grpc) => http_of_grpc(grpc),
         None => status,
     }

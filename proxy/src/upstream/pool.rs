@@ -101,14 +101,12 @@ impl Pool {
     }
 
     /// The connection that became idle last: the others get the chance to grow old.
-    pub(crate) fn take(&self, endpoint: &EndpointState) -> Option<UpstreamConnection> {
+    ///
+    /// `now` may be a request old: reading the clock costs more than the precision of an idle limit is worth.
+    pub(crate) fn take(&self, endpoint: &EndpointState, now: Instant) -> Option<UpstreamConnection> {
         let mut clusters = self.clusters.borrow_mut();
         let cluster = clusters.get_mut(&Arc::as_ptr(&endpoint.admission))?;
         let connections = cluster.endpoints.get_mut(&endpoint.id)?;
-        if connections.is_empty() {
-            return None;
-        }
-        let now = Instant::now();
         while let Some(connection) = connections.pop() {
             if connection.may_be_reused(now) {
                 cluster.reused += 1;

@@ -129,7 +129,8 @@ impl Worker {
     /// has had the time to learn that it is over.
     pub(crate) fn has_gone_quiet(&self) -> bool {
         let now = self.now_ms();
-        if self.connections.is_busy() || self.pool.is_needed() || self.mirrors.get() > 0 {
+        let is_away = self.pool.is_needed() || self.http2_pool.is_needed();
+        if self.connections.is_busy() || is_away || self.mirrors.get() > 0 {
             self.busy_until_ms.set(now);
         }
         let quiet = if self.connections.len() == 0 { SETTLE } else { QUIET_MIN };

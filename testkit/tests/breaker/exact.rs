@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-use weft_testkit::{Behaviour, Counts, Mesh, Upstream, eventually, mesh::RULES};
+use tokio::{task::JoinSet, time::Instant};
+use weft_testkit::{Behaviour, Client, Counts, Mesh, Upstream, eventually, mesh::RULES};
 
 use crate::load::{Load, Statuses, TURN, all_to_it, breaker, figure, mesh, service_at};
 
@@ -72,17 +72,50 @@ async fn a_hundred_connections_are_a_hundred_connections() {
 }
 
 #[tokio::test]
+async fn a_hundred_connections_are_a_hundred_connections_for_five_thousand_callers() {
+    check(100, 4, 3, 5000).await;
+}
+
+#[tokio::test]
+async fn one_connection_changes_its_endpoint_by_turns_and_not_by_requests() {
+    let _turn = TURN.lock().await;
+    let upstream = Upstream::group(3, |_| Behaviour::ok("fine"));
+    let mesh = mesh(&upstream, "{tcp: {maxConnections: 1}}", 2).await;
+    let mut callers = JoinSet::new();
+    for _ in 0..15 {
+        let address = mesh.address();
+        callers.spawn(async move {
+            let mut client = Client::connect(address).await;
+            for _ in 0..15 {
+                let reply = client.get("shop.test", "/", &[]).await.expect("a reply");
+                assert_eq!(reply.status, 200);
+            }
+        });
+    }
+    callers.join_all().await;
+    let counts = upstream.ledger().counts();
+    assert_eq!((counts.requests, counts.open_max), (225, 1));
+    assert!(counts.accepts <= 40, "{} dials for 225 requests", counts.accepts);
+    assert_eq!(endpoints_asked(&mesh).await, 3);
+}
+
+/// How many endpoints have had a request.
+async fn endpoints_asked(mesh: &Mesh) -> usize {
+    let page = mesh.admin("/clusters").await.text();
+    let asked = page
+        .lines()
+        .filter(|line| line.contains("rq_total") && !line.ends_with("::0"));
+    asked.count()
+}
+
+#[tokio::test]
 async fn every_endpoint_is_reached_through_one_connection() {
     let _turn = TURN.lock().await;
     let upstream = upstream(3);
     let mesh = mesh(&upstream, "{tcp: {maxConnections: 1}}", 2).await;
     let load = Load::start(mesh.address(), 6);
     eventually("requests have gone to all endpoints", async || {
-        let page = mesh.admin("/clusters").await.text();
-        let asked = page
-            .lines()
-            .filter(|line| line.contains("rq_total") && !line.ends_with("::0"));
-        (asked.count() == 3).then_some(())
+        (endpoints_asked(&mesh).await == 3).then_some(())
     })
     .await;
     let statuses = load.stop().await;

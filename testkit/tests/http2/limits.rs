@@ -161,6 +161,59 @@ async fn a_limit_on_connections_holds_for_http_2_with_many_workers() {
 }
 
 #[tokio::test]
+async fn one_connection_carries_the_streams_of_four_workers() {
+    let upstream = Http2Upstream::start(None, |_| Http2Behaviour::ok("two"));
+    let mesh = mesh(
+        upstream.address(),
+        "http2",
+        "{connectionPool: {tcp: {maxConnections: 1}}}",
+        4,
+    )
+    .await;
+    for number in 0..40 {
+        let reply = client(&mesh).await.get("/").await.expect("a reply");
+        assert_eq!(reply.status, 200, "client {number}");
+    }
+    let counts = upstream.counts();
+    assert_eq!((counts.accepts, counts.open_max), (1, 1), "{counts:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_stream_gets_it_in_the_order_of_arrival_whichever_worker_it_came_to() {
+    let upstream = Http2Upstream::start(Some(1), |call| Http2Behaviour::Answer {
+        delay: Duration::from_millis(if call.path == "/first" { 2000 } else { 0 }),
+        fields: Vec::new(),
+        body: Some("two"),
+        trailers: Vec::new(),
+    });
+    let policy = "{connectionPool: {tcp: {maxConnections: 1}}}";
+    let mesh = mesh(upstream.address(), "http2", policy, 4).await;
+    let before = upstream.calls().len();
+    let mut callers = tokio::task::JoinSet::new();
+    let paths = ["/first", "/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
+    for (waiting, path) in paths.into_iter().enumerate() {
+        let client = client(&mesh).await;
+        callers.spawn(async move { client.get(path).await.expect("a reply").status.as_u16() });
+        eventually("it waits, or is at the upstream", async || {
+            let page = mesh.admin("/stats/prometheus").await.text();
+            let mut lines = page
+                .lines()
+                .filter(|line| line.starts_with("envoy_cluster_upstream_rq_pending_active"));
+            let waits = lines.any(|line| line.ends_with(&format!(" {waiting}")));
+            (waits && upstream.calls().len() > before).then_some(())
+        })
+        .await;
+    }
+    let statuses = in_time("all replies", callers.join_all()).await;
+    assert_eq!(statuses, [200; 9]);
+    let calls: Vec<String> = upstream.calls()[before..]
+        .iter()
+        .map(|call| call.path.clone())
+        .collect();
+    assert_eq!(calls, paths);
+}
+
+#[tokio::test]
 async fn a_raised_limit_lets_in_who_waits_beside_an_endless_stream() {
     let upstream = Http2Upstream::start(Some(1), |call| Http2Behaviour::Answer {
         delay: Duration::from_secs(if call.path == "/endless" { 3600 } else { 0 }),

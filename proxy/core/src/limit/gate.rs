@@ -124,6 +124,24 @@ impl<W> Gate<W> {
         Some(waiter)
     }
 
+    /// The first waiter to whom it applies, among the first so many.
+    pub fn pop_where(&self, looked_at_max: usize, applies: impl Fn(&W) -> bool) -> Option<W> {
+        let mut queue = self.queue();
+        let mut first = queue.waiters.iter().take(looked_at_max);
+        let (&ticket, _) = first.find(|(_, waiter)| applies(waiter))?;
+        let waiter = queue.waiters.remove(&ticket);
+        self.waiting.store(queue.waiters.len(), Relaxed);
+        waiter
+    }
+
+    /// Whether it applies to the first waiter; not if nobody waits.
+    pub fn first_is(&self, applies: impl Fn(&W) -> bool) -> bool {
+        self.queue()
+            .waiters
+            .first_key_value()
+            .is_some_and(|(_, waiter)| applies(waiter))
+    }
+
     /// All waiters, first come first, where none of them will ever get anything.
     pub fn clear(&self) -> Vec<W> {
         let mut queue = self.queue();

@@ -153,13 +153,13 @@ impl EndpointHealth {
         config: &OutlierDetection,
         cluster: &ClusterHealth,
         event: Event,
-        now: Duration,
+        now: impl Fn() -> Duration,
     ) -> [Option<Detection>; 2] {
         let causes = self.runs.count(config, event.tally(config.split_local_origin));
         if causes == [None, None] {
             return [None, None];
         }
-        causes.map(|cause| cause.and_then(|cause| self.eject(config, cluster, cause, now)))
+        causes.map(|cause| cause.and_then(|cause| self.eject(config, cluster, cause, now())))
     }
 
     fn eject(

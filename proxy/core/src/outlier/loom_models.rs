@@ -49,7 +49,7 @@ fn two_workers_never_eject_more_than_the_cap() {
             .map(|endpoint| {
                 let cluster = cluster.clone();
                 thread::spawn(move || {
-                    let detections = endpoint.on_event(&config, &cluster, BAD, Duration::ZERO);
+                    let detections = endpoint.on_event(&config, &cluster, BAD, || Duration::ZERO);
                     assert!(cluster.ejected() <= 1);
                     ejections(detections)
                 })
@@ -68,8 +68,8 @@ fn an_endpoint_that_two_workers_eject_is_counted_once() {
         let config = config(1, 100);
         let endpoint = endpoints[0].clone();
         let (other, count) = (endpoint.clone(), cluster.clone());
-        let worker = thread::spawn(move || ejections(other.on_event(&config, &count, BAD, Duration::ZERO)));
-        let here = ejections(endpoint.on_event(&config, &cluster, BAD, Duration::ZERO));
+        let worker = thread::spawn(move || ejections(other.on_event(&config, &count, BAD, || Duration::ZERO)));
+        let here = ejections(endpoint.on_event(&config, &cluster, BAD, || Duration::ZERO));
         assert_eq!(here + worker.join().unwrap(), 1);
         assert_eq!(cluster.ejected(), 1);
     });
@@ -82,8 +82,8 @@ fn no_error_of_two_workers_is_lost() {
         let config = config(2, 100);
         let endpoint = endpoints[0].clone();
         let (other, count) = (endpoint.clone(), cluster.clone());
-        let worker = thread::spawn(move || ejections(other.on_event(&config, &count, BAD, Duration::ZERO)));
-        let here = ejections(endpoint.on_event(&config, &cluster, BAD, Duration::ZERO));
+        let worker = thread::spawn(move || ejections(other.on_event(&config, &count, BAD, || Duration::ZERO)));
+        let here = ejections(endpoint.on_event(&config, &cluster, BAD, || Duration::ZERO));
         assert_eq!(here + worker.join().unwrap(), 1, "the second of two errors ejects");
     });
 }
@@ -95,7 +95,7 @@ fn an_endpoint_that_leaves_while_it_is_ejected_gives_its_place_back() {
         let config = config(1, 100);
         let endpoint = endpoints[0].clone();
         let (other, count) = (endpoint.clone(), cluster.clone());
-        let worker = thread::spawn(move || other.on_event(&config, &count, BAD, Duration::ZERO));
+        let worker = thread::spawn(move || other.on_event(&config, &count, BAD, || Duration::ZERO));
         endpoint.remove(&cluster);
         worker.join().unwrap();
         assert_eq!(cluster.ejected(), 0);
@@ -110,7 +110,7 @@ fn a_sweep_that_meets_an_ejection_takes_it_for_what_it_is() {
         let config = config(1, 100);
         let endpoint = endpoints[0].clone();
         let (other, count) = (endpoint.clone(), cluster.clone());
-        let worker = thread::spawn(move || ejections(other.on_event(&config, &count, BAD, LATER)));
+        let worker = thread::spawn(move || ejections(other.on_event(&config, &count, BAD, || LATER)));
         // Had the sweep seen the ejection without its time, it would have ended it 40 seconds after the start.
         assert!(!endpoint.sweep(&config, &cluster, LATER));
         assert_eq!(worker.join().unwrap(), 1);
@@ -131,10 +131,10 @@ fn a_return_and_the_next_ejection_leave_the_count_right() {
     loom::model(|| {
         let (cluster, endpoints) = setup(2, 2);
         let config = config(1, 50);
-        ejections(endpoints[0].on_event(&config, &cluster, BAD, Duration::ZERO));
+        ejections(endpoints[0].on_event(&config, &cluster, BAD, || Duration::ZERO));
         let (other, count) = (endpoints[1].clone(), cluster.clone());
         let worker = thread::spawn(move || {
-            let detections = other.on_event(&config, &count, BAD, LATER);
+            let detections = other.on_event(&config, &count, BAD, || LATER);
             assert!(count.ejected() <= 1);
             ejections(detections)
         });

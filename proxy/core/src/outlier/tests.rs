@@ -61,7 +61,7 @@ impl Group {
     }
 
     fn tell(&self, host: usize, event: Event, now: Duration) -> [Option<Detection>; 2] {
-        self.endpoints[host].on_event(&self.config, &self.cluster, event, now)
+        self.endpoints[host].on_event(&self.config, &self.cluster, event, || now)
     }
 
     fn sweep(&self, now: Duration) -> Vec<usize> {

@@ -130,7 +130,9 @@ fn conditions_of(cause: Break) -> RetryOn {
         Break::RefusedStream => BROKEN.with(REFUSED_STREAM),
         Break::ResetBeforeRequest | Break::TryTimeoutBeforeRequest => UNSENT,
         Break::Reset | Break::TryTimeout => BROKEN,
-        Break::RouteTimeout | Break::Overflow | Break::NoEndpoint => NOTHING,
+        // The client would get 503. Envoy never retries it; the breaker of retries bounds what comes of it here.
+        Break::Overflow => SERVER_ERROR,
+        Break::RouteTimeout | Break::NoEndpoint => NOTHING,
     }
 }
 

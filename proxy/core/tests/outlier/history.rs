@@ -126,7 +126,7 @@ impl Pair {
         let event = event(rng);
         let now = self.now();
         let before = self.cluster.ejected();
-        let told = self.endpoints[host].on_event(&self.config, &self.cluster, event, now);
+        let told = self.endpoints[host].on_event(&self.config, &self.cluster, event, || now);
         let told: Vec<Came> = told.into_iter().flatten().map(came).collect();
         assert_eq!(told, self.model.event(host, event, self.now_ms));
         let (ejected, hosts) = (u64::from(self.cluster.ejected()), u64::from(self.cluster.hosts()));

@@ -142,6 +142,15 @@ impl Admission {
         })
     }
 
+    /// Whether a request that could have a connection at once would be refused with it: then it needs none. Envoy opens it first.
+    pub(crate) fn has_room(&self) -> Result<(), Overflow> {
+        if self.requests.remaining() == 0 {
+            self.refused.requests.increment();
+            return Err(Overflow::Requests);
+        }
+        Ok(())
+    }
+
     pub(crate) fn end_request(&self, permit: Permit) {
         self.requests.release(permit);
     }

@@ -18,6 +18,6 @@ mod stream;
 mod wait;
 
 pub(crate) use admission::{Admission, Figures, Overflow};
-pub(crate) use permit::ConnectionPermit;
+pub(crate) use permit::{ConnectionPermit, PendingPermit};
 pub(crate) use stream::PermittedStream;
 pub(crate) use wait::{Asks, Grant};
