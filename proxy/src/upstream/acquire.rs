@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weft_proxy_core::balance::Load;
 use weft_proxy_core::cluster::{Balance, Health};
@@ -24,6 +25,9 @@ const LOOKED_UP_MAX: usize = 1024;
 /// Requests for which a connection at the limit stays with its endpoint although those who wait would go elsewhere: its
 /// handshake is worth some requests, and the others get their turn after them.
 const TURN_REQUESTS: u32 = 16;
+/// So many will do when they have taken long: at a slow endpoint a handshake is worth less.
+const LONG_TURN_REQUESTS: u32 = 4;
+const LONG_TURN: Duration = Duration::from_millis(100);
 
 /// Where the connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +118,9 @@ fn suits(cluster: &Cluster, connection: &UpstreamConnection, picked: &Arc<Endpoi
     let by_load = matches!(cluster.config.balance, Balance::LeastRequest { .. });
     let offered = &connection.endpoint;
     let (active, other) = (offered.active(), picked.active());
-    let is_over = other == 0 && connection.requests >= TURN_REQUESTS;
+    let is_over = other == 0
+        && (connection.requests >= TURN_REQUESTS
+            || connection.requests >= LONG_TURN_REQUESTS && connection.has_served(LONG_TURN));
     if !by_load || offered.is_removed() || active > other || is_over {
         return false;
     }

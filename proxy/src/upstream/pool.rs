@@ -59,6 +59,11 @@ impl UpstreamConnection {
         }
     }
 
+    /// Whether it has been open for so long.
+    pub(crate) fn has_served(&self, time: Duration) -> bool {
+        self.opened.elapsed() >= time
+    }
+
     /// Whether it is good for another request, as far as anybody can know.
     pub(crate) fn may_be_reused(&self, now: Instant) -> bool {
         let within =

@@ -3,12 +3,13 @@
 //! may not touch: which endpoint is picked, sockets, requests.
 //!
 //! How it is used, in the order of an attempt:
-//! 1. An idle connection of this worker ([`Pool::take`](super::pool::Pool::take)) needs nothing but
-//!    [`EndpointState::start`](super::endpoint::EndpointState::start), which counts the request against `max_requests`.
+//! 1. With a connection, be it an idle one of this worker ([`Pool::take`](super::pool::Pool::take)), the request counts against
+//!    `max_requests`: [`ActiveGuard::admit`](super::endpoint::ActiveGuard::admit).
 //! 2. Otherwise the request is pending until it has a connection: [`Admission::pending`].
 //! 3. [`Admission::try_connection`] gives the permit to open one, as long as the limit is not reached and nobody waits.
 //!    The socket owns the permit ([`PermittedStream`]), so that it comes back after the close, wherever the socket goes.
-//! 4. At the limit, [`Admission::wait`] resolves to a permit or to an open connection that somebody gave up.
+//! 4. At the limit, [`Admission::wait`] resolves to a permit or to an open connection that somebody gave up, and
+//!    [`Admission::wait_for_stream`] also to a stream of a connection that another worker may drive.
 //!
 //! Retries ask [`Admission::retry`]; a TCP connection, which never waits, asks [`Admission::connection`].
 
