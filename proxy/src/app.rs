@@ -20,6 +20,7 @@ use weft_xds::delta::client::Update;
 
 use crate::admin;
 use crate::bootstrap::{Bootstrap, count_panics};
+use crate::dns;
 use crate::health;
 use crate::listener::set::ListenerSet;
 use crate::node;
@@ -99,6 +100,7 @@ async fn serve(
     let stream = tokio::task::spawn_local(xds::run(settings, Door(main.clone()), status, stopped));
     tokio::task::spawn_local(keep_house(main.clone()));
     tokio::task::spawn_local(health::run(main.clone()));
+    tokio::task::spawn_local(dns::run(main.clone(), bootstrap.resolver));
     tracing::info!(
         node = %bootstrap.node, admin = %admin_address, xds = %bootstrap.xds, workers = main.workers.len(), "started"
     );

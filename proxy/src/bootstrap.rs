@@ -41,6 +41,9 @@ pub struct Args {
     /// Address of the admin server. Keep it on loopback.
     #[arg(long, env = "WEFT_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub admin: SocketAddr,
+    /// DNS server for the names of upstreams [default: those of /etc/resolv.conf].
+    #[arg(long, env = "WEFT_RESOLVER", value_name = "ADDR")]
+    pub resolver: Option<SocketAddr>,
     /// Further address that serves only /stats/prometheus and readiness, for a scraper on the network.
     #[arg(long, env = "WEFT_STATS", value_name = "ADDR")]
     pub stats: Option<SocketAddr>,
@@ -85,6 +88,8 @@ pub struct Bootstrap {
     pub concurrency: usize,
     /// Where accepted resources are kept.
     pub state_dir: Option<PathBuf>,
+    /// DNS server, where it is not the machine's.
+    pub resolver: Option<SocketAddr>,
     /// Admin server; port 0 asks for any.
     pub admin: SocketAddr,
     /// Server for scrapers.
@@ -132,6 +137,7 @@ impl Bootstrap {
             metadata,
             concurrency,
             state_dir: args.state_dir,
+            resolver: args.resolver,
             admin: args.admin,
             stats: args.stats,
             drain: Duration::from_secs(args.drain_seconds),

@@ -5,6 +5,7 @@ pub mod bootstrap;
 
 mod admin;
 mod detect;
+mod dns;
 mod health;
 mod http;
 mod listener;

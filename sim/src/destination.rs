@@ -105,6 +105,7 @@ fn endpoints(node: &Node, kind: &ClusterKind, call: &Call) -> Vec<String> {
         ClusterKind::Static(set) => Some(set.as_ref()),
         ClusterKind::Dns(names) => {
             return names
+                .names
                 .iter()
                 .map(|name| format!("{}:{}", name.host, name.port))
                 .collect();

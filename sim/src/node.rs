@@ -109,7 +109,7 @@ impl Node {
     /// The name of the first host of a DNS cluster, which an automatic host rewrite would use.
     pub(crate) fn first_hostname(&self, cluster: &str) -> Option<String> {
         match &self.cluster(cluster)?.kind {
-            ClusterKind::Dns(names) => names.first().map(|name| name.host.to_string()),
+            ClusterKind::Dns(names) => names.names.first().map(|name| name.host.to_string()),
             ClusterKind::Eds(name) => self.first_of(self.endpoint_set(name)?),
             ClusterKind::Static(set) => self.first_of(set),
             ClusterKind::OriginalDst(_) => None,

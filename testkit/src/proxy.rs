@@ -31,6 +31,8 @@ pub struct ProxySettings {
     pub workers: usize,
     /// Folder for accepted resources.
     pub state_dir: Option<PathBuf>,
+    /// DNS server.
+    pub resolver: Option<SocketAddr>,
 }
 
 impl ProxySettings {
@@ -41,6 +43,7 @@ impl ProxySettings {
             meta: vec![format!("NAMESPACE={namespace}"), format!("LABELS={labels}")],
             workers,
             state_dir: None,
+            resolver: None,
         }
     }
 }
@@ -56,6 +59,7 @@ impl Proxy {
             node: settings.node,
             concurrency: Some(settings.workers),
             state_dir: settings.state_dir,
+            resolver: settings.resolver,
             admin: "127.0.0.1:0".parse().expect("a literal address"),
             stats: None,
             meta: settings.meta,

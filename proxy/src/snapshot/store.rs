@@ -13,6 +13,7 @@ use weft_xds::{Rejection, Resource, TypeUrl, unpack};
 use super::accepted::Accepted;
 use super::endpoints::{ClusterStates, EndpointUsers};
 use super::table::Snapshot;
+use crate::dns::Pending;
 use crate::health::Schedule;
 use crate::upstream::cluster::{Cluster, ClusterState};
 use crate::xds::translate::{self, TranslateError, Translated};
@@ -27,6 +28,8 @@ pub(crate) struct Store {
     live: Vec<Option<Arc<Cluster>>>,
     /// When ejected endpoints are looked at.
     pub(crate) sweeps: Schedule,
+    /// Names that are looked up for clusters.
+    pub(crate) names: Pending,
     pub(crate) listeners: Accepted<Listener>,
     pub(crate) routes: Accepted<RouteTable>,
     pub(crate) clusters: Accepted<Config>,
@@ -45,6 +48,7 @@ impl Store {
             users: EndpointUsers::default(),
             live: Vec::new(),
             sweeps: Schedule::default(),
+            names: Pending::default(),
             listeners: Accepted::default(),
             routes: Accepted::default(),
             clusters: Accepted::default(),
@@ -143,6 +147,7 @@ impl Store {
         }
         let cluster = Cluster::new(config.clone(), reference.slot, state);
         self.sweeps.enter(&cluster);
+        self.names.enter(&cluster);
         self.live[slot] = Some(cluster);
     }
 
@@ -159,6 +164,7 @@ impl Store {
                     for live in &mut self.live {
                         if let Some(gone) = live.take_if(|live| *live.config.name == *name) {
                             self.sweeps.leave(gone.slot);
+                            self.names.leave(gone.slot);
                         }
                     }
                 }

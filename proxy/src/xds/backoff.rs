@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// Wait after a first failure, before jitter.
 const BASE: Duration = Duration::from_millis(100);
-/// No wait is longer.
-const CAP: Duration = Duration::from_secs(10);
+/// No wait is longer: a control plane that comes back is found within this time, and the proxies that return to it are spread
+/// over half of it. An attempt that is refused costs next to nothing.
+const CAP: Duration = Duration::from_secs(2);
 /// A stream that lived this long and delivered something counts as a success: the next wait starts at [`BASE`].
 pub(super) const PROVEN: Duration = Duration::from_secs(5);
 
@@ -47,5 +48,19 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next() <= BASE);
+    }
+
+    #[test]
+    fn proxies_that_lost_their_control_plane_together_return_within_the_cap_and_apart() {
+        let mut waits: Vec<_> = (0..1000)
+            .map(|seed| {
+                let mut backoff = Backoff::new(fastrand::Rng::with_seed(seed));
+                (0..30).map(|_| backoff.next()).last().unwrap()
+            })
+            .collect();
+        waits.sort_unstable();
+        assert!(waits[999] <= CAP && waits[0] >= CAP / 2);
+        let most = waits.windows(100).map(|some| some[99] - some[0]).min().unwrap();
+        assert!(most >= CAP / 40, "100 of them within {most:?}");
     }
 }

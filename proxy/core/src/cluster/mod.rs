@@ -3,13 +3,15 @@
 //! may not touch: live counters, connections, picking.
 
 mod endpoint;
+mod names;
 mod policy;
 
 pub use endpoint::{
     ENDPOINTS_MAX, Endpoint, EndpointError, EndpointSet, Health, Locality, OVERPROVISIONING_PERCENT, PRIORITIES_MAX,
     PriorityRange, Workload,
 };
+pub use names::{ADDRESSES_PER_NAME_MAX, Family, Looked, Name, Names, Refresh};
 pub use policy::{
-    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, HostPort, Limits, OriginalDst, OutlierDetection,
-    RetryBudget, Sources, TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol,
+    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, Limits, OriginalDst, OutlierDetection, RetryBudget,
+    Sources, TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol,
 };

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::EndpointSet;
+use super::names::Names;
 use crate::Provenance;
 
 /// A named upstream set with its policies.
@@ -57,7 +58,7 @@ pub enum ClusterKind {
     /// The cluster itself.
     Static(Arc<EndpointSet>),
     /// Names that the proxy resolves.
-    Dns(Vec<HostPort>),
+    Dns(Names),
     /// The address that the client dialled.
     OriginalDst(OriginalDst),
 }
@@ -95,15 +96,6 @@ impl Sources {
         let fits = |source: &&SocketAddr| source.is_ipv4() == target.is_ipv4();
         self.0.iter().find(fits).or(self.0.first()).copied()
     }
-}
-
-/// A name and a port to be resolved.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HostPort {
-    /// The name.
-    pub host: Box<str>,
-    /// The port.
-    pub port: u16,
 }
 
 /// How an endpoint is picked.

@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
 use weft_proxy_core::cluster::{
-    Balance, Cluster, ClusterKind, DestinationLabels, HashTable, Limits, OriginalDst, OutlierDetection, RetryBudget,
+    Balance, Cluster, ClusterKind, DestinationLabels, Family, HashTable, Limits, Name, Names, OVERPROVISIONING_PERCENT,
+    OriginalDst, OutlierDetection, Refresh, RetryBudget,
 };
 use weft_proxy_core::route::Bindings;
 use weft_xds::pb;
 
 use super::context::{Context, Translated, translate};
 use super::defaults;
-use super::endpoint::{host_ports, set};
+use super::endpoint::{names, overprovisioning, set};
 use super::error::{At, Outcome, Problem, TranslateError, invalid, refuse, unsupported};
 use super::upstream;
 use super::value::{Fields, duration, metadata, number, port, provenance, text};
@@ -100,10 +101,73 @@ fn kind(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<Clu
             Some(assignment) => ClusterKind::Static(Arc::new(set(context, assignment).at("load_assignment")?)),
         },
         Ok(DiscoveryType::StrictDns | DiscoveryType::LogicalDns) => {
-            ClusterKind::Dns(host_ports(assignment()?).at("load_assignment")?)
+            let names = names(context, assignment()?).at("load_assignment")?;
+            let first_record = number == i32::from(DiscoveryType::LogicalDns);
+            if first_record && names.len() != 1 {
+                return Err(invalid(names.len(), "one name for LOGICAL_DNS")).at("load_assignment");
+            }
+            ClusterKind::Dns(resolution(context, source, names, first_record)?)
         }
         Ok(DiscoveryType::OriginalDst) => ClusterKind::OriginalDst(original_dst(source)?),
         Err(_) => return Err(invalid(number, "a type of discovery")).at("type"),
+    })
+}
+
+/// How names are looked up. What Envoy has for other resolvers than the machine's is passed over, and counted.
+fn resolution(
+    context: &mut Context<'_>,
+    source: &pb::cluster::Cluster,
+    names: Box<[Name]>,
+    first_record: bool,
+) -> Outcome<Names> {
+    use pb::cluster::cluster::DnsLookupFamily;
+    #[allow(deprecated)] // Older control planes set it.
+    let servers = !source.dns_resolvers.is_empty() || source.dns_resolution_config.is_some();
+    context.ignore_if(
+        servers || source.typed_dns_resolver_config.is_some(),
+        "resolvers of a cluster's own",
+    );
+    let rate = duration(source.dns_refresh_rate.as_ref()).at("dns_refresh_rate")?;
+    let rate = rate.unwrap_or(defaults::DNS_REFRESH_RATE);
+    let failure = match &source.dns_failure_refresh_rate {
+        None => (rate, rate),
+        Some(failure) => {
+            let base = duration(failure.base_interval.as_ref()).at("dns_failure_refresh_rate.base_interval")?;
+            let max = duration(failure.max_interval.as_ref()).at("dns_failure_refresh_rate.max_interval")?;
+            let base = base
+                .ok_or(Problem::Missing)
+                .at("dns_failure_refresh_rate.base_interval")?;
+            (base, max.unwrap_or(base * 10).max(base))
+        }
+    };
+    let refresh = Refresh {
+        // A rate of nothing would ask without end.
+        rate: rate.max(defaults::DNS_WAIT_MIN),
+        by_ttl: source.respect_dns_ttl,
+        jitter: duration(source.dns_jitter.as_ref())
+            .at("dns_jitter")?
+            .unwrap_or(defaults::DNS_JITTER),
+        failure: (
+            failure.0.max(defaults::DNS_WAIT_MIN),
+            failure.1.max(defaults::DNS_WAIT_MIN),
+        ),
+    };
+    Ok(Names {
+        names,
+        first_record,
+        family: match DnsLookupFamily::try_from(source.dns_lookup_family) {
+            Ok(DnsLookupFamily::Auto) => Family::Ipv6Preferred,
+            Ok(DnsLookupFamily::V4Only) => Family::Ipv4,
+            Ok(DnsLookupFamily::V6Only) => Family::Ipv6,
+            Ok(DnsLookupFamily::V4Preferred) => Family::Ipv4Preferred,
+            Ok(DnsLookupFamily::All) => Family::Both,
+            Err(_) => return Err(invalid(source.dns_lookup_family, "a family")).at("dns_lookup_family"),
+        },
+        refresh,
+        overprovisioning_percent: source
+            .load_assignment
+            .as_ref()
+            .map_or(OVERPROVISIONING_PERCENT, overprovisioning),
     })
 }
 

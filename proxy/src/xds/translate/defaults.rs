@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// `Cluster.dns_refresh_rate`.
+pub(super) const DNS_REFRESH_RATE: Duration = Duration::from_secs(5);
+/// `Cluster.dns_jitter`: without any, proxies that start together ask together.
+pub(super) const DNS_JITTER: Duration = Duration::from_millis(100);
+/// No wait between two look-ups of a name is shorter.
+pub(super) const DNS_WAIT_MIN: Duration = Duration::from_millis(10);
 /// `Cluster.cleanup_interval`.
 pub(super) const CLEANUP_INTERVAL: Duration = Duration::from_secs(5);
 /// `Cluster.connect_timeout`.

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use weft_proxy_core::cluster::{Endpoint, EndpointSet, Health, HostPort, Locality, OVERPROVISIONING_PERCENT, Workload};
+use weft_proxy_core::cluster::{
+    ENDPOINTS_MAX, Endpoint, EndpointError, EndpointSet, Health, Locality, Name, OVERPROVISIONING_PERCENT, Workload,
+};
 use weft_proxy_core::route::Bindings;
 use weft_xds::pb;
 
 use super::context::{Context, Translated, translate};
 use super::error::{At, Outcome, Problem, TranslateError, invalid, refuse, unsupported};
-use super::value::{host_port, metadata, number, socket_address, text};
+use super::value::{HostPort, host_port, metadata, number, socket_address, text};
 
 /// Compiles the endpoints of a cluster.
 ///
@@ -30,7 +32,6 @@ pub(super) fn set(context: &mut Context<'_>, source: &pb::endpoint::ClusterLoadA
         policy.is_some_and(|policy| policy.endpoint_stale_after.is_some()),
         "policy.endpoint_stale_after",
     );
-    let overprovisioning = policy.and_then(|policy| number(policy.overprovisioning_factor.as_ref()));
     let mut endpoints = Vec::new();
     for (index, group) in source.endpoints.iter().enumerate() {
         let locality = Arc::new(locality(group.locality.as_ref()));
@@ -39,10 +40,7 @@ pub(super) fn set(context: &mut Context<'_>, source: &pb::endpoint::ClusterLoadA
             endpoints.push(endpoint.at_index("lb_endpoints", place).at_index("endpoints", index)?);
         }
     }
-    Ok(EndpointSet::new(
-        endpoints,
-        overprovisioning.unwrap_or(OVERPROVISIONING_PERCENT),
-    )?)
+    Ok(EndpointSet::new(endpoints, overprovisioning(source))?)
 }
 
 fn listed(group: &pb::endpoint::LocalityLbEndpoints) -> Outcome<&[pb::endpoint::LbEndpoint]> {
@@ -55,15 +53,49 @@ fn listed(group: &pb::endpoint::LocalityLbEndpoints) -> Outcome<&[pb::endpoint::
 }
 
 /// Names that are to be resolved.
-pub(super) fn host_ports(source: &pb::endpoint::ClusterLoadAssignment) -> Outcome<Vec<HostPort>> {
+pub(super) fn names(context: &mut Context<'_>, source: &pb::endpoint::ClusterLoadAssignment) -> Outcome<Box<[Name]>> {
     let mut names = Vec::new();
     for (index, group) in source.endpoints.iter().enumerate() {
+        let locality = Arc::new(locality(group.locality.as_ref()));
         for (place, one) in listed(group).at_index("endpoints", index)?.iter().enumerate() {
-            let address = inline(one).and_then(|inline| host_port(inline.address.as_ref()).at("address"));
-            names.push(address.at_index("lb_endpoints", place).at_index("endpoints", index)?);
+            let name = name(context, group.priority, &locality, one);
+            names.push(name.at_index("lb_endpoints", place).at_index("endpoints", index)?);
         }
     }
-    Ok(names)
+    if names.len() > ENDPOINTS_MAX {
+        return Err(EndpointError::TooMany.into());
+    }
+    Ok(names.into())
+}
+
+fn name(
+    context: &mut Context<'_>,
+    priority: u32,
+    locality: &Arc<Locality>,
+    source: &pb::endpoint::LbEndpoint,
+) -> Outcome<Name> {
+    let HostPort { host, port } = host_port(inline(source)?.address.as_ref()).at("endpoint.address")?;
+    Ok(Name {
+        host,
+        port,
+        weight: number(source.load_balancing_weight.as_ref()).unwrap_or(1),
+        health: health(context, source.health_status)?,
+        priority,
+        locality: locality.clone(),
+        workload: workload(source),
+    })
+}
+
+fn workload(source: &pb::endpoint::LbEndpoint) -> Option<Arc<Workload>> {
+    let text = metadata(source.metadata.as_ref(), "istio").and_then(|fields| text(fields, "workload"));
+    text.map(|text| Arc::new(workload_of(text)))
+}
+
+/// How much more than its share of healthy endpoints a priority may carry, in percent.
+pub(super) fn overprovisioning(source: &pb::endpoint::ClusterLoadAssignment) -> u32 {
+    let policy = source.policy.as_ref();
+    let factor = policy.and_then(|policy| number(policy.overprovisioning_factor.as_ref()));
+    factor.unwrap_or(OVERPROVISIONING_PERCENT)
 }
 
 fn inline(source: &pb::endpoint::LbEndpoint) -> Outcome<&pb::endpoint::Endpoint> {
@@ -86,14 +118,13 @@ fn endpoint(
         "endpoint.additional_addresses",
         "one address an endpoint",
     )?;
-    let workload = metadata(source.metadata.as_ref(), "istio").and_then(|fields| text(fields, "workload"));
     Ok(Endpoint {
         address: socket_address(inline.address.as_ref()).at("endpoint.address")?,
         weight: number(source.load_balancing_weight.as_ref()).unwrap_or(1),
         health: health(context, source.health_status)?,
         priority,
         locality: locality.clone(),
-        workload: workload.map(|text| Arc::new(workload_of(text))),
+        workload: workload(source),
         hostname: Some(inline.hostname.as_str())
             .filter(|name| !name.is_empty())
             .map(Arc::from),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use weft_proxy_core::Provenance;
 use weft_proxy_core::chain::Cidr;
-use weft_proxy_core::cluster::HostPort;
 use weft_proxy_core::route::Percentage;
 use weft_xds::pb;
 
@@ -75,6 +74,12 @@ pub(super) fn socket_address(address: Option<&pb::core::Address>) -> Outcome<Soc
     let named = host_port(address)?;
     let ip: IpAddr = named.host.parse().map_err(|_| invalid(&named.host, "an IP address"))?;
     Ok(SocketAddr::new(ip, named.port))
+}
+
+/// A name, or an IP, and a port.
+pub(super) struct HostPort {
+    pub(super) host: Box<str>,
+    pub(super) port: u16,
 }
 
 /// An address of a name or an IP.
