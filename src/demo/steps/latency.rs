@@ -93,8 +93,12 @@ fn rows_of(samples: &[Sample]) -> Vec<Row> {
         .iter()
         .filter(|sample| sample.name == format!("{DURATION}_count"));
     let counts = counts.filter(|sample| {
-        let (source, target) = (sample.label("source_app"), sample.label("destination_service_name"));
-        sample.label("response_code") == "200" && source != target && PODS.iter().any(|pod| pod.service == target)
+        // Each request is counted on both sides; the caller's also has what the way cost.
+        let is_meant = sample.label("reporter") == "source" && sample.label("response_code") == "200";
+        is_meant
+            && PODS
+                .iter()
+                .any(|pod| pod.service == sample.label("destination_service_name"))
     });
     let row = |count: &Sample| {
         let quantiles = QUANTILES.map(|(quantile, _)| {
@@ -124,23 +128,26 @@ mod tests {
 
     #[test]
     fn a_row_is_what_went_out_to_a_service_and_came_back_well() {
-        let series = |labels: &str| {
-            let labels = format!("reporter=\"source\",{labels},destination_version=\"v1\",destination_workload=\"d\"");
-            format!(
-                "{DURATION}{{{labels},quantile=\"0.5\"}} 1.5\n{DURATION}{{{labels},quantile=\"0.999\"}} 9\n{DURATION}_count{{{labels}}} 7\n"
-            )
+        let series = |reporter: &str, code: u16| {
+            let labels = [
+                ("reporter", reporter),
+                ("source_workload", "productpage-v1"),
+                ("destination_service_name", "details"),
+                ("destination_version", "v1"),
+                ("destination_workload", "d"),
+                ("response_code", &code.to_string()),
+            ];
+            let labels = labels.map(|(name, value)| format!("{name}=\"{value}\"")).join(",");
+            let quantile =
+                |quantile: &str, value: f64| format!("{DURATION}{{{labels},quantile=\"{quantile}\"}} {value}\n");
+            [
+                quantile("0.5", 1.5),
+                quantile("0.999", 9.0),
+                format!("{DURATION}_count{{{labels}}} 7\n"),
+            ]
+            .concat()
         };
-        let of = |source: &str, target: &str, code: u16| {
-            series(&format!(
-                "source_app=\"{source}\",source_workload=\"{source}-v1\",destination_service_name=\"{target}\",response_code=\"{code}\""
-            ))
-        };
-        let text = [
-            of("productpage", "details", 200),
-            of("productpage", "details", 503),
-            of("details", "details", 200),
-        ]
-        .concat();
+        let text = [series("source", 200), series("source", 503), series("destination", 200)].concat();
         let rows = rows_of(&parse(&text));
         let expected = Row {
             caller: "productpage-v1".to_owned(),

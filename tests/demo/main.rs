@@ -1,0 +1,102 @@
+//! The whole demo, as a reader starts it: what it shows, what it says when something is wrong, what it leaves behind.
+//!
+//! Not part of the default run, since its addresses are fixed: a demo that runs on the same machine would be in the way.
+
+mod run;
+
+use run::{Demo, is_there, rules, signal};
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
+use weft_testkit::eventually;
+
+/// One demo at a time.
+static STAGE: Mutex<()> = Mutex::const_new(());
+
+async fn stage() -> MutexGuard<'static, ()> {
+    STAGE.lock().await
+}
+
+#[tokio::test]
+async fn every_step_holds_and_an_edited_rule_is_what_is_expected() {
+    let _stage = stage().await;
+    let (folder, _) = rules();
+    let canary = include_str!("../../examples/bookinfo/rules/reviews-50-50.yaml");
+    let edited = canary
+        .replacen("weight: 50", "weight: 80", 1)
+        .replacen("weight: 50", "weight: 20", 1);
+    std::fs::write(folder.path().join("reviews-50-50.yaml"), edited).unwrap();
+    let (said, status) = Demo::start(folder.path(), &["--once", "--output", "json"]).end();
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert!(status.success(), "{report:#}");
+    let after = &report["steps"][0]["figures"]["after"];
+    assert_eq!(after["rule_percent"], serde_json::json!({ "v1": 80.0, "v3": 20.0 }));
+    assert_eq!(
+        (&after["visits"], &after["failed"]),
+        (&Value::from(1000), &Value::from(0))
+    );
+    let observed = after["observed_percent"]["v1"].as_f64().unwrap();
+    assert!((79.0..=81.0).contains(&observed), "{after}");
+    let breaker = &report["steps"][2]["figures"];
+    assert_eq!(breaker["statuses"]["503"], breaker["overflow_of_the_proxy"]);
+}
+
+#[tokio::test]
+async fn a_stopped_sidecar_fails_the_step_by_name() {
+    let _stage = stage().await;
+    let (folder, _) = rules();
+    let mut demo = Demo::start(folder.path(), &["--once"]);
+    demo.until("ready");
+    let children = demo.children();
+    let proxies = children.iter().filter(|(_, line)| line.contains(" proxy "));
+    assert!(proxies.count() >= 7, "{children:?}");
+    let (stopped, _) = children
+        .iter()
+        .find(|(_, line)| line.contains("~details-v1.") && line.contains(" proxy "))
+        .unwrap();
+    signal(*stopped, Signal::STOP);
+    let (said, status) = demo.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("FAILED: ") && said.contains(&format!("sidecar details-v1 (process {stopped}) is stopped")),
+        "{said}"
+    );
+    let left: Vec<_> = children.iter().filter(|(pid, _)| is_there(*pid)).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn nothing_outlives_the_demo() {
+    let _stage = stage().await;
+    for ended_by in [Signal::KILL, Signal::TERM, Signal::INT] {
+        let (folder, _) = rules();
+        let mut demo = Demo::start(folder.path(), &[]);
+        demo.until("ready");
+        let children = demo.children();
+        assert!(children.len() >= 16, "{children:?}");
+        signal(children[3].0, Signal::STOP);
+        demo.signal(ended_by);
+        let _ended = demo.end();
+        let all_gone = async || children.iter().all(|(pid, _)| !is_there(*pid)).then_some(());
+        eventually("no process is left", all_gone).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_demo_says_that_there_is_one() {
+    let _stage = stage().await;
+    let (folder, _) = rules();
+    let mut first = Demo::start(folder.path(), &[]);
+    first.until("ready");
+    let second = std::process::Command::new(env!("CARGO_BIN_EXE_weft"))
+        .args(["demo", "--once", "--dir"])
+        .arg(rules().0.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(
+        said.lines().count() == 1 && said.contains("does another demo run?"),
+        "{said}"
+    );
+}
