@@ -1,6 +1,6 @@
-//! in → out: the first bytes of a connection → which protocol it speaks, and those bytes again for whoever reads next.
-//! owns: what is looked at before a chain or a codec is chosen, and how much of it; who is taken to speak first.
-//! may not touch: routes.
+//! in → out: a connection's first bytes → its protocol and those bytes again, or the connection of a server that spoke first.
+//! owns: what is looked at before a chain or a codec is chosen, how much of it; who is taken to speak first.
+//! may not touch: routes, how an upstream is dialled.
 
 mod hello;
 mod inspect;

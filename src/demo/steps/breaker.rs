@@ -18,7 +18,7 @@ use crate::demo::{admin, metrics};
 const CALLERS: usize = 3;
 /// How often all of them call at once.
 const ROUNDS: usize = 60;
-/// What the backend takes for a reply: long enough for all callers to meet there.
+/// What the application takes for a reply: long enough for all callers to meet there.
 const SLOW_MS: u32 = 20;
 /// How long a call may take.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -48,7 +48,7 @@ pub(super) async fn step(play: &Play, figures: &mut Value) -> Result<()> {
             row.service, row.workload, row.caller, row.requests
         ));
     }
-    say("   (replies with status 200; the tail of details is the slow backend of step 3)".to_owned());
+    say("   (replies with status 200; the tail of details is the delay of step 3)".to_owned());
     *figures = rows.iter().map(figure).collect();
     for pod in PODS {
         let is_used = pod.service != "reviews" || is_in_the_rules(play, pod.version)?;

@@ -1,4 +1,6 @@
-//! The keys of the generators: everything that a generated resource depends on, and nothing else.
+//! in → out: none; the generators' keys: all that a generated resource depends on, and nothing else.
+//! owns: which facts those are, compared and hashed as a whole.
+//! may not touch: the world, Envoy's messages.
 
 mod application;
 mod cluster;

@@ -1,6 +1,6 @@
-//! in → out: what core made of a request by the filters of its route → a wait, a reply, headers of the response.
-//! owns: doing it.
-//! may not touch: whether it is done, clusters, pools.
+//! in → out: what core made of a request by its route's filters → a wait, a reply, headers, copies, the key of an endpoint.
+//! owns: doing it; the life of a copy, and how many a worker has under way.
+//! may not touch: whether it is done, which endpoint is picked, pools.
 
 mod apply;
 mod mirror;
