@@ -1,4 +1,4 @@
-//! in → out: a connection's first bytes → its protocol and those bytes again, or the connection of a server that spoke first.
+//! in → out: a connection's first bytes → its protocol and those bytes again, or a server that spoke first.
 //! owns: what is looked at before a chain or a codec is chosen, how much of it; who is taken to speak first.
 //! may not touch: routes, how an upstream is dialled.
 
