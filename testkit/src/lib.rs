@@ -7,6 +7,7 @@
 pub mod ads;
 pub mod client;
 pub mod control;
+pub mod dns;
 pub mod eventually;
 pub mod http2;
 pub mod mesh;

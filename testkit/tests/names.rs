@@ -1,8 +1,8 @@
-//! Clusters whose endpoints are names, against a scripted DNS server; and where connections to a cluster come from.
+//! Clusters whose endpoints are names, against a scripted DNS server; where connections to a cluster come from; listeners that
+//! take the place of others.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -12,6 +12,7 @@ use tokio::{
 };
 use weft_testkit::{
     AdsServer, AdsStream, Proxy, ProxySettings,
+    dns::{Dns, Says},
     eventually::{eventually, in_time},
     mesh::free_address,
 };
@@ -29,81 +30,6 @@ use weft_xds::{
         tcp_proxy::{TcpProxy, tcp_proxy},
     },
 };
-
-/// What the DNS server says.
-#[derive(Debug, Clone)]
-enum Says {
-    Addresses(Vec<Ipv4Addr>),
-    NoSuchName,
-    Failure,
-}
-
-/// A DNS server on loopback that gives every name the same answer.
-#[derive(Debug, Clone)]
-struct Dns {
-    address: SocketAddr,
-    /// With the number of questions so far.
-    says: Arc<Mutex<(Says, u32)>>,
-}
-
-impl Dns {
-    async fn start(says: Says) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-        let dns = Self {
-            address: socket.local_addr().expect("a bound socket has an address"),
-            says: Arc::new(Mutex::new((says, 0))),
-        };
-        let says = dns.says.clone();
-        tokio::spawn(async move {
-            let mut packet = [0; 1024];
-            while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
-                let says = {
-                    let mut said = says.lock().expect("nobody panics with it");
-                    said.1 += 1;
-                    said.0.clone()
-                };
-                // A client that has left is no concern of the server.
-                _ = socket.send_to(&answer(&packet[..length], &says), peer).await;
-            }
-        });
-        dns
-    }
-
-    fn say(&self, says: Says) {
-        self.says.lock().expect("nobody panics with it").0 = says;
-    }
-
-    /// Waits for so many further questions.
-    async fn asked(&self, times: u32) {
-        let count = || self.says.lock().expect("nobody panics with it").1;
-        let before = count();
-        eventually("the name is asked for", async || {
-            (count() >= before + times).then_some(())
-        })
-        .await;
-    }
-}
-
-/// RFC 1035, section 4: the question back, and an A record for each address.
-fn answer(question: &[u8], says: &Says) -> Vec<u8> {
-    let name = question[12..].iter().position(|byte| *byte == 0).expect("a name");
-    let end = 12 + name + 5;
-    let is_a = question[end - 4..end - 2] == [0, 1];
-    let (code, addresses) = match says {
-        Says::Addresses(addresses) if is_a => (0, addresses.as_slice()),
-        Says::Addresses(_) => (0, [].as_slice()),
-        Says::NoSuchName => (3, [].as_slice()),
-        Says::Failure => (2, [].as_slice()),
-    };
-    let mut answer = question[..2].to_vec();
-    answer.extend([0x81, 0x80 | code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0]);
-    answer.extend(&question[12..end]);
-    for address in addresses {
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        answer.extend(address.octets());
-    }
-    answer
-}
 
 /// A server on every address of the machine that says at which it was reached, and from where.
 async fn mirror() -> u16 {
@@ -163,14 +89,14 @@ fn cluster(kind: DiscoveryType, host: &str, port: u16) -> Cluster {
     }
 }
 
-fn listener(at: SocketAddr) -> Resource {
+fn listener(name: &str, at: SocketAddr) -> Resource {
     let proxy = TcpProxy {
         stat_prefix: "c".to_owned(),
         cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster("c".to_owned())),
         ..TcpProxy::default()
     };
     let message = Listener {
-        name: "l".to_owned(),
+        name: name.to_owned(),
         address: wrapped(address(&at.ip().to_string(), at.port())),
         filter_chains: vec![FilterChain {
             filters: vec![Filter {
@@ -181,14 +107,14 @@ fn listener(at: SocketAddr) -> Resource {
         }],
         ..Listener::default()
     };
-    Resource::encode("l", &message)
+    Resource::encode(name, &message)
 }
 
 /// A proxy that copies to one cluster; the server and its stream have to live as long as it.
 struct Stage {
     address: SocketAddr,
     _proxy: Proxy,
-    _stream: AdsStream,
+    stream: AdsStream,
     _server: AdsServer,
 }
 
@@ -204,12 +130,14 @@ impl Stage {
         let address = free_address();
         let cluster = Resource::encode("c", cluster);
         stream.send(TypeUrl::Cluster, "1", &[cluster], &[]).await;
-        stream.send(TypeUrl::Listener, "2", &[listener(address)], &[]).await;
+        stream
+            .send(TypeUrl::Listener, "2", &[listener("l", address)], &[])
+            .await;
         eventually("the listener is bound", async || TcpStream::connect(address).await.ok()).await;
         Self {
             address,
             _proxy: proxy,
-            _stream: stream,
+            stream,
             _server: server,
         }
     }
@@ -298,4 +226,26 @@ async fn connections_come_from_the_source_that_the_cluster_names() {
     };
     let stage = Stage::start(&bound, "127.0.0.1:9".parse().expect("a literal address")).await;
     assert_eq!(stage.reached().await, "127.0.0.1 from 127.0.0.6");
+}
+
+#[tokio::test]
+async fn a_listener_that_takes_the_place_of_another_refuses_nobody_in_between() {
+    let resolver = "127.0.0.1:9".parse().expect("a literal address");
+    let stage = Stage::start(&cluster(DiscoveryType::Static, "127.0.0.1", mirror().await), resolver).await;
+    let mut before = "l".to_owned();
+    for round in 0..10 {
+        let name = format!("l{round}");
+        let nonce = format!("r{round}");
+        let connections = async {
+            // Until well after the exchange: sockets that are closed and opened again leave a gap here.
+            for _ in 0..60 {
+                assert_eq!(stage.reached().await, "127.0.0.1 from 127.0.0.1", "round {round}");
+            }
+        };
+        let listener = [listener(&name, stage.address)];
+        let removed = [before.as_str()];
+        let exchange = stage.stream.send(TypeUrl::Listener, &nonce, &listener, &removed);
+        tokio::join!(connections, exchange);
+        before = name;
+    }
 }

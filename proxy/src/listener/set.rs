@@ -42,6 +42,7 @@ impl ListenerSet {
             .filter(|listener| listener.bind_to_port)
             .map(|listener| (&listener.name, listener))
             .collect();
+        self.hand_over(&wanted, snapshot, workers, synced);
         let gone =
             |name: &Arc<str>, bound: &Bound| wanted.get(name).is_none_or(|listener| listener.address != bound.asked);
         let leaving: Vec<Arc<str>> = self
@@ -59,6 +60,57 @@ impl ListenerSet {
             if !self.bound.contains_key(name) && (synced || is_warm(listener, snapshot)) {
                 self.bind(listener, workers);
             }
+        }
+    }
+
+    /// A listener that takes the address of one that goes takes its sockets too: nobody is refused in between, and who waits to be
+    /// accepted is (Envoy: a new listener inherits the sockets of one that drains at the same address).
+    fn hand_over(
+        &mut self,
+        wanted: &BTreeMap<&Arc<str>, &Arc<Listener>>,
+        snapshot: &Snapshot,
+        workers: &[WorkerHandle],
+        synced: bool,
+    ) {
+        let stays = |name: &Arc<str>, address| wanted.get(name).is_some_and(|listener| listener.address == address);
+        let mut leaving: BTreeMap<SocketAddr, Arc<str>> = self
+            .bound
+            .iter()
+            // Whoever asked for any port did not ask for this one.
+            .filter(|(name, bound)| bound.asked.port() != 0 && !stays(name, bound.asked))
+            .map(|(name, bound)| (bound.asked, name.clone()))
+            .collect();
+        let mut moves = Vec::new();
+        for (name, listener) in wanted {
+            let is_there = self
+                .bound
+                .get(*name)
+                .is_some_and(|bound| bound.asked == listener.address);
+            if is_there || !(synced || is_warm(listener, snapshot)) {
+                continue;
+            }
+            if let Some(from) = leaving.remove(&listener.address) {
+                moves.push((from, *listener));
+            }
+        }
+        if moves.is_empty() {
+            return;
+        }
+        let taken: Vec<Option<Bound>> = moves.iter().map(|(from, _)| self.bound.remove(from)).collect();
+        for (bound, (from, to)) in taken.into_iter().zip(&moves) {
+            let Some(mut bound) = bound else { continue };
+            tracing::info!(listener = %to.name, address = %bound.address, before = %from, "takes over");
+            bound.listener = (*to).clone();
+            // One of this name at another address goes, as one without a name would.
+            if self.bound.contains_key(&to.name) {
+                self.unbind(&to.name, workers);
+            }
+            self.failed.remove(&to.name);
+            self.bound.insert(to.name.clone(), bound);
+        }
+        let moves: Arc<[(Arc<str>, Arc<str>)]> = moves.into_iter().map(|(from, to)| (from, to.name.clone())).collect();
+        for worker in workers {
+            worker.send(Command::HandOver(moves.clone()));
         }
     }
 

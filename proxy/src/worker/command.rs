@@ -14,6 +14,9 @@ pub(crate) enum Command {
     Listen { name: Arc<str>, socket: TcpListener },
     /// Accept what waits on the listener's socket, then close it; its connections finish their requests.
     Unlisten { name: Arc<str> },
+    /// What accepts for a listener accepts for another one from now on: from which, for which. Connections of before finish
+    /// their requests. All at once, since listeners may trade places.
+    HandOver(Arc<[(Arc<str>, Arc<str>)]>),
     /// The listener of that name has changed: its connections of before finish their requests and close.
     Renew { name: Arc<str> },
     /// Hand over what was counted.

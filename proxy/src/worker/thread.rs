@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::command::{Command, Scrape};
 use super::state::{SWEEP_INTERVAL, Worker};
-use crate::listener::accept;
+use crate::listener::accept::{self, Acceptor};
 use crate::shared::Shared;
 use crate::upstream::admit::Admission;
 
@@ -74,7 +74,7 @@ async fn run(
     mut asked: UnboundedReceiver<Arc<Admission>>,
     mut http2_asked: UnboundedReceiver<Arc<Admission>>,
 ) {
-    let mut acceptors: HashMap<Arc<str>, oneshot::Sender<()>> = HashMap::new();
+    let mut acceptors: HashMap<Arc<str>, Acceptor> = HashMap::new();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -95,16 +95,24 @@ async fn run(
     }
 }
 
-fn obey(worker: &Rc<Worker>, acceptors: &mut HashMap<Arc<str>, oneshot::Sender<()>>, command: Command) {
+fn obey(worker: &Rc<Worker>, acceptors: &mut HashMap<Arc<str>, Acceptor>, command: Command) {
     match command {
         Command::Listen { name, socket } => {
-            let (stop, stopped) = oneshot::channel();
-            acceptors.insert(name.clone(), stop);
-            tokio::task::spawn_local(accept::run(worker.clone(), name, socket, stopped));
+            acceptors.insert(name.clone(), accept::start(worker, name, socket));
         }
         Command::Unlisten { name } => {
             acceptors.remove(&name);
             worker.connections.drain(Some(&name));
+        }
+        Command::HandOver(moves) => {
+            let taken: Vec<_> = moves.iter().map(|(from, _)| acceptors.remove(from)).collect();
+            for (acceptor, (from, to)) in taken.into_iter().zip(moves.iter()) {
+                worker.connections.drain(Some(from));
+                if let Some(acceptor) = acceptor {
+                    acceptor.serve_for(to.clone());
+                    acceptors.insert(to.clone(), acceptor);
+                }
+            }
         }
         Command::Renew { name } => worker.connections.drain(Some(&name)),
         Command::Scrape(reply) => {

@@ -1,22 +1,27 @@
 //! When to save: changes that come in quick succession are saved once, off the runtime's thread.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use weft_xds::{Resource, TypeUrl};
 
-use super::state_file::{Contents, StateFile};
+use super::state_file::{Contents, StateFile, StateFileError};
 
 /// No two saves start within this time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A save that failed is tried again after this time.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Saves accepted resources; does nothing when there is no file to keep.
 pub(super) struct Saver {
     file: Option<StateFile>,
     dirty_since: Option<Instant>,
     last: Option<Instant>,
-    running: Option<JoinHandle<()>>,
+    running: Option<JoinHandle<Result<(), StateFileError>>>,
+    /// The last save failed for this reason; empty if it did not.
+    failure: String,
 }
 
 impl Saver {
@@ -26,6 +31,7 @@ impl Saver {
             dirty_since: None,
             last: None,
             running: None,
+            failure: String::new(),
         }
     }
 
@@ -46,17 +52,22 @@ impl Saver {
         self.dirty_since.get_or_insert_with(Instant::now);
     }
 
-    /// When [`Saver::poll`] has work to do: soon after a change, later after a save; never, if nothing changed.
+    /// When [`Saver::poll`] has work to do: soon after a change, later after a save, of which it then looks what became; never, if
+    /// nothing changed.
     pub(super) fn due(&self) -> Option<Instant> {
-        let earliest = self.last.map_or(self.dirty_since, |last| Some(last + PAUSE))?;
-        (self.dirty_since.is_some() && self.file.is_some()).then_some(earliest)
+        self.file.as_ref()?;
+        let pause = if self.failure.is_empty() { PAUSE } else { RETRY };
+        let earliest = self.last.map_or(self.dirty_since, |last| Some(last + pause))?;
+        (self.dirty_since.is_some() || self.running.is_some()).then_some(earliest)
     }
 
     /// Starts a save if one is due, after the one before has ended.
     pub(super) async fn poll(&mut self, accepted: &BTreeMap<TypeUrl, BTreeMap<String, Resource>>) {
         if self.due().is_some_and(|due| due <= Instant::now()) {
             self.wait().await;
-            self.start(accepted);
+            if self.dirty_since.is_some() {
+                self.start(accepted);
+            }
         }
     }
 
@@ -70,10 +81,27 @@ impl Saver {
     }
 
     async fn wait(&mut self) {
-        if let Some(running) = self.running.take()
-            && let Err(error) = running.await
+        let Some(running) = self.running.take() else { return };
+        let failure = match running.await {
+            Ok(Ok(())) => String::new(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if !failure.is_empty() {
+            self.changed();
+        }
+        let before = mem::replace(&mut self.failure, failure);
+        // Once per reason, however often it is tried.
+        if before != self.failure
+            && let Some(file) = &self.file
         {
-            tracing::error!(%error, "saving the state file failed");
+            let path = file.path().display();
+            match self.failure.as_str() {
+                "" => tracing::info!(%path, "state file saved again"),
+                error => {
+                    tracing::warn!(%path, error, "state file not saved; a restart without the control plane would find the one before")
+                }
+            }
         }
     }
 
@@ -85,10 +113,6 @@ impl Saver {
             .collect();
         self.dirty_since = None;
         self.last = Some(Instant::now());
-        self.running = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = file.save(&contents) {
-                tracing::warn!(path = %file.path().display(), %error, "state file not saved");
-            }
-        }));
+        self.running = Some(tokio::task::spawn_blocking(move || file.save(&contents)));
     }
 }

@@ -1,7 +1,8 @@
 //! Accepted resources on disk, so that a proxy can start while the control plane is away.
 //!
 //! One file for each node id: a line with format and checksum, a line with the node id, then one length-delimited
-//! message for each type. Written aside and renamed, so a reader sees the old file or the new one.
+//! message for each type. Written aside and renamed, so a reader sees the old file or the new one; aside under a name that no
+//! other writer has, for two proxies may share a node id while one takes over from the other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -16,6 +17,8 @@ use weft_xds::{Any, Resource, TypeUrl, content_version};
 
 /// First word of the file: name and version of its format.
 const FORMAT: &str = "weft-state-1";
+/// Last part of the name of a file that is being written.
+const ASIDE: &str = "tmp";
 /// A larger file is neither written nor read.
 const BYTES_MAX: u64 = 256 << 20;
 
@@ -80,9 +83,13 @@ impl StateFile {
     /// # Errors
     /// When the file is of no use.
     pub(super) fn load(&self) -> Result<Option<Contents>, StateFileError> {
+        self.clean();
         let file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A folder that cannot be is spoken of where something is to be saved in it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         let mut bytes = Vec::new();
@@ -107,21 +114,38 @@ impl StateFile {
         if let Some(folder) = self.path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        let aside = self.path.with_extension("tmp");
-        match fs::remove_file(&aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
+        let aside = self.path.with_extension(format!("{:016x}.{ASIDE}", fastrand::u64(..)));
+        let written = write(&aside, &bytes).and_then(|()| fs::rename(&aside, &self.path));
+        if written.is_err() {
+            // A full disk needs the room; that there is nothing to remove is as good.
+            _ = fs::remove_file(&aside);
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&aside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, &self.path)?;
-        Ok(())
+        Ok(written?)
     }
+
+    /// Removes what writers of before have left when they were killed. One that lives and is interrupted by this fails, says so and
+    /// writes again.
+    fn clean(&self) {
+        let (Some(folder), Some(stem)) = (self.path.parent(), self.path.file_stem()) else {
+            return;
+        };
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        let own = format!("{}.", stem.to_string_lossy());
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let rest = name.strip_prefix(&own).and_then(|rest| rest.strip_suffix(ASIDE));
+            if rest.is_some_and(|rest| rest.is_empty() || rest.len() == 17 && rest.ends_with('.')) {
+                // Whoever removed it before us has done the same.
+                _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn checksum(bytes: &[u8]) -> String {
@@ -222,6 +246,27 @@ mod tests {
             1,
             "nothing else is left behind"
         );
+    }
+
+    #[test]
+    fn writers_of_one_node_do_not_meet_and_what_a_killed_one_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::new(dir.path(), "n");
+        for left in ["xds-n.tmp", "xds-n.00112233aabbccdd.tmp"] {
+            fs::write(dir.path().join(left), "half").unwrap();
+        }
+        for others in ["xds-n.x.00112233aabbccdd.tmp", "xds-n2.00112233aabbccdd.tmp"] {
+            fs::write(dir.path().join(others), "another node's").unwrap();
+        }
+        assert!(file.load().unwrap().is_none());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..25).for_each(|_| file.save(&contents()).unwrap()));
+            }
+        });
+        assert_eq!(file.load().unwrap(), Some(contents()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     #[test]
