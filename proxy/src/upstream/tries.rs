@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{Request, Version};
 use weft_proxy_core::cluster::ClusterKind;
-use weft_proxy_core::retry::{Avoiding, avoided_priorities, pick_untried};
+use weft_proxy_core::retry::{Avoiding, Untried, avoided_priorities, pick_untried};
 use weft_proxy_core::route::RetryPolicy;
 
 use super::attempt::{EndpointKeyHash, pick_among, pick_endpoint};
@@ -76,13 +76,20 @@ impl<'a> Tries<'a> {
         let is_tried = |endpoint: &Arc<EndpointState>| self.endpoints.contains(&endpoint.id);
         let picks = Cell::new(0);
         let attempt = || picks.replace(picks.get() + 1);
-        match Avoiding::new(&live.set, &**live, avoided_priorities(policy, &self.priorities)) {
+        let picked = match Avoiding::new(&live.set, &**live, avoided_priorities(policy, &self.priorities)) {
             Some(load) => pick_untried(policy, is_tried, || {
                 pick_among(worker, cluster, &live, &load, self.hash, attempt())
             }),
             None => pick_untried(policy, is_tried, || {
                 pick_among(worker, cluster, &live, &**live, self.hash, attempt())
             }),
+        }?;
+        if !is_tried(&picked) {
+            return Ok(picked);
+        }
+        match Untried::new(policy, &live.set, &**live, |place| is_tried(&live.states[place])) {
+            Some(load) => pick_among(worker, cluster, &live, &load, self.hash, 0),
+            None => Ok(picked),
         }
     }
 }

@@ -25,6 +25,39 @@ pub fn pick_untried<T, E>(
     Ok(picked)
 }
 
+/// The load of a set in which endpoints that were tried count as out: what [`pick_untried`] could not find by luck, since an
+/// endpoint that refuses connections has the least load and is picked again and again.
+#[derive(Debug)]
+pub struct Untried<'a, L, F> {
+    load: &'a L,
+    is_tried: F,
+}
+
+impl<'a, L: Load, F: Fn(usize) -> bool> Untried<'a, L, F> {
+    /// `None` when every endpoint that is of use was tried, or the policy does not mind.
+    pub fn new(policy: &RetryPolicy, set: &EndpointSet, load: &'a L, is_tried: F) -> Option<Self> {
+        let untried = Self { load, is_tried };
+        let usable = |place: usize| set.endpoints()[place].health == Health::Healthy && !untried.is_ejected(place);
+        let is_of_use = policy.avoid_previous_hosts && (0..set.endpoints().len()).any(usable);
+        is_of_use.then_some(untried)
+    }
+}
+
+impl<L: Load, F: Fn(usize) -> bool> Load for Untried<'_, L, F> {
+    fn active(&self, place: usize) -> u32 {
+        self.load.active(place)
+    }
+
+    fn is_ejected(&self, place: usize) -> bool {
+        self.load.is_ejected(place) || (self.is_tried)(place)
+    }
+
+    fn ejected(&self) -> usize {
+        // As above: with 0 a pick would not ask for single endpoints.
+        self.load.ejected().max(1)
+    }
+}
+
 /// Which priorities the next try avoids, from those of all tries so far in their order. The list is brought up to date every
 /// `avoid_previous_priorities` tries: in between, a retry stays with the priorities that the try before it had.
 pub fn avoided_priorities<'a>(policy: &RetryPolicy, tried: &'a [u32]) -> &'a [u32] {

@@ -16,4 +16,4 @@ pub use backoff::backoff;
 pub use budget::retries_max;
 pub use decide::{Break, Decision, Outcome, applies, decide, follows_sending};
 pub use grpc::{grpc_status, http_of_grpc};
-pub use host::{Avoiding, avoided_priorities, pick_untried};
+pub use host::{Avoiding, Untried, avoided_priorities, pick_untried};

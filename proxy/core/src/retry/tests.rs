@@ -378,6 +378,33 @@ fn priorities_that_were_tried_are_avoided_from_every_so_many_tries_on() {
     assert_eq!(avoided_priorities(&every_one, &tried), tried);
 }
 
+#[test]
+fn an_endpoint_that_refuses_and_has_the_least_load_is_not_all_that_is_picked() {
+    let least = Cluster {
+        balance: Balance::LeastRequest { choices: 2 },
+        ..cluster()
+    };
+    let set = EndpointSet::new(vec![endpoint(1, 0), endpoint(2, 0)], OVERPROVISIONING_PERCENT).unwrap();
+    let policy = policy("5xx");
+    for draw in 0..32_u64 {
+        let load = Untried::new(&policy, &set, &Calm, |place| place == 0).unwrap();
+        let picked = pick(
+            &least,
+            &set,
+            &load,
+            draw.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            &mut Cursor::starting_at(0),
+        );
+        assert_eq!(picked, Ok(1), "{draw}");
+    }
+    assert!(Untried::new(&policy, &set, &Calm, |_| true).is_none(), "nobody is left");
+    let careless = RetryPolicy {
+        avoid_previous_hosts: false,
+        ..policy
+    };
+    assert!(Untried::new(&careless, &set, &Calm, |place| place == 0).is_none());
+}
+
 struct Calm;
 
 impl Load for Calm {
