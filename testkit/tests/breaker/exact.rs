@@ -5,16 +5,19 @@ use std::time::Duration;
 use tokio::{task::JoinSet, time::Instant};
 use weft_testkit::{Behaviour, Client, Counts, Mesh, Upstream, eventually, mesh::RULES};
 
-use crate::load::{Load, Statuses, TURN, all_to_it, breaker, figure, mesh, service_at};
+use crate::load::{Load, Statuses, TURN, all_to_it, breaker, figure, mesh, metric, service_at};
 
 /// How long an upstream takes, so that not the machine is the limit but the limit.
 const ANSWER: Duration = Duration::from_millis(50);
 
-/// The same where thousands of callers share the machine with it.
-const SLOW_ANSWER: Duration = Duration::from_millis(150);
+/// The same where thousands of callers share the machine with it: a dial that has to wait for the processor is short
+/// beside a turn of four answers.
+const SLOW_ANSWER: Duration = Duration::from_millis(500);
 
 /// How long a load lasts once it has settled.
 const LOAD: Duration = Duration::from_millis(700);
+/// The same at slow answers: every connection has come to the end of a turn.
+const LONG_LOAD: Duration = Duration::from_millis(2500);
 
 /// The least share of the limit that is in use at saturation.
 const USED_MIN: f64 = 0.95;
@@ -24,9 +27,9 @@ fn upstream(ports: usize) -> Upstream {
 }
 
 /// The mean of open connections while a load lasts.
-async fn mean_open(upstream: &Upstream) -> f64 {
+async fn mean_open(upstream: &Upstream, load: Duration) -> f64 {
     let (before, start) = (upstream.ledger().open_time(), Instant::now());
-    tokio::time::sleep(LOAD).await;
+    tokio::time::sleep(load).await;
     let open_time = upstream.ledger().open_time() - before;
     open_time.as_secs_f64() / start.elapsed().as_secs_f64()
 }
@@ -34,7 +37,12 @@ async fn mean_open(upstream: &Upstream) -> f64 {
 async fn check(limit: usize, workers: usize, endpoints: usize, callers: usize) {
     let _turn = TURN.lock().await;
     let case = format!("{limit} connections, {workers} workers, {endpoints} endpoints, {callers} callers");
-    let answer = if callers > 1000 { SLOW_ANSWER } else { ANSWER };
+    let crowded = callers > 1000;
+    let (answer, time) = if crowded {
+        (SLOW_ANSWER, LONG_LOAD)
+    } else {
+        (ANSWER, LOAD)
+    };
     let upstream = Upstream::group(endpoints, move |_| Behaviour::ok("fine").after(answer));
     let mesh = mesh(&upstream, &format!("{{tcp: {{maxConnections: {limit}}}}}"), workers).await;
     let load = Load::start(mesh.address(), callers);
@@ -42,9 +50,17 @@ async fn check(limit: usize, workers: usize, endpoints: usize, callers: usize) {
         (upstream.ledger().counts().open >= limit).then_some(())
     })
     .await;
-    let open = mean_open(&upstream).await;
-    let statuses = load.stop().await;
+    if crowded {
+        eventually("all others wait", async || {
+            let waiting = metric(&mesh, "envoy_cluster_upstream_rq_pending_active").await;
+            (waiting >= (callers - limit) as f64 * USED_MIN).then_some(())
+        })
+        .await;
+    }
+    let open = mean_open(&upstream, time).await;
+    // Before they leave: what is closed amid an answer is open to an upstream that does not listen, beside what follows it.
     let Counts { open_max, .. } = upstream.ledger().counts();
+    let statuses = if crowded { load.leave().await } else { load.stop().await };
     assert!(open_max <= limit, "{open_max} open: {case}");
     assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200], "{case}");
     assert!(open >= limit as f64 * USED_MIN, "{open} open in the mean: {case}");
@@ -151,7 +167,7 @@ async fn a_limit_that_is_raised_and_lowered_under_load_is_kept_each_time() {
             (upstream.ledger().counts().open >= limit).then_some(())
         })
         .await;
-        let open = mean_open(&upstream).await;
+        let open = mean_open(&upstream, LOAD).await;
         let Counts { open_max, .. } = upstream.ledger().counts();
         assert!(open_max <= limit, "{open_max} open of {limit}");
         assert!(open >= limit as f64 * USED_MIN, "{open} open of {limit} in the mean");
@@ -196,7 +212,7 @@ async fn endpoints_that_come_and_go_under_load_take_no_connection_with_them() {
             (known == kept.len()).then_some(())
         })
         .await;
-        let open = mean_open(&upstream).await;
+        let open = mean_open(&upstream, LOAD).await;
         assert!(open >= limit as f64 * 0.9, "{open} open in the mean, round {round}");
     }
     let statuses = load.stop().await;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex as Shared, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -58,36 +58,48 @@ pub(crate) type Statuses = BTreeMap<u16, usize>;
 /// Callers that ask without a pause, each on a connection of its own.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    callers: JoinSet<Statuses>,
+    callers: JoinSet<()>,
+    statuses: Arc<Shared<Statuses>>,
 }
 
 impl Load {
     pub(crate) fn start(address: SocketAddr, callers: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, statuses) = (Arc::new(AtomicBool::new(false)), Arc::<Shared<Statuses>>::default());
         let mut tasks = JoinSet::new();
         for _ in 0..callers {
-            let stop = stop.clone();
+            let (stop, statuses) = (stop.clone(), statuses.clone());
             tasks.spawn(async move {
-                let (mut client, mut statuses) = (Client::connect(address).await, Statuses::new());
+                let mut client = Client::connect(address).await;
                 while !stop.load(Relaxed) {
                     let reply = client.get("shop.test", "/", &[]).await.expect("a reply");
+                    let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
                     *statuses.entry(reply.status).or_default() += 1;
                 }
-                statuses
             });
         }
-        Self { stop, callers: tasks }
+        Self {
+            stop,
+            callers: tasks,
+            statuses,
+        }
     }
 
+    /// Everybody still gets the answer to what they have asked.
     pub(crate) async fn stop(self) -> Statuses {
         self.stop.store(true, Relaxed);
-        let mut sum = Statuses::new();
-        for statuses in self.callers.join_all().await {
-            for (status, count) in statuses {
-                *sum.entry(status).or_default() += count;
+        self.callers.join_all().await;
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everybody leaves, also those who wait: where the queue is long its end is not waited for.
+    pub(crate) async fn leave(mut self) -> Statuses {
+        self.callers.abort_all();
+        while let Some(ended) = self.callers.join_next().await {
+            if let Some(panic) = ended.err().filter(|error| error.is_panic()) {
+                std::panic::resume_unwind(panic.into_panic());
             }
         }
-        sum
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
