@@ -113,6 +113,19 @@ async fn both_eject_after_the_same_errors() {
             "consecutiveGatewayErrors: 2, consecutive5xxErrors: 0",
             &[503, 500, 503, 200, 502, 504],
         ),
+        // Its own list of errors: others are none, 5xx or not.
+        (
+            "consecutive5xxErrors: 2, outlierDetectionHttpErrorCodes: [429, 503]",
+            &[429, 500, 503, 502, 429, 503],
+        ),
+        (
+            "consecutiveGatewayErrors: 2, consecutive5xxErrors: 0, outlierDetectionHttpErrorCodes: [429, 503]",
+            &[503, 429, 503, 502, 503, 503],
+        ),
+        (
+            "consecutive5xxErrors: 2, outlierDetectionHttpErrorCodes: [404]",
+            &[404, 500, 404, 404],
+        ),
         // As it was once read: gateway errors alone.
         ("consecutiveErrors: 1", &[500, 502]),
     ] {

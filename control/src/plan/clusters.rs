@@ -223,13 +223,6 @@ fn not_yet(context: &Context<'_>, meta: &Meta, policy: &TrafficPolicy) {
             "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
             balancer.is_some_and(|lb| lb.zone_aware_lb_setting.is_some()),
         ),
-        (
-            "spec.trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
-            policy
-                .outlier_detection
-                .as_ref()
-                .is_some_and(|detection| !detection.http_error_codes.is_empty()),
-        ),
     ];
     for (path, _) in settings.into_iter().filter(|(_, is_set)| *is_set) {
         context.note(Note {

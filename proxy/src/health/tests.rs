@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};
-use weft_proxy_core::cluster::{Cluster as Config, OutlierDetection};
+use weft_proxy_core::cluster::{Cluster as Config, OutlierDetection, Statuses};
 use weft_proxy_core::outlier::{Event, Standing};
 use weft_proxy_core::route::Bindings;
 use weft_xds::pb;
@@ -24,6 +24,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn detection(interval: Duration) -> OutlierDetection {
     OutlierDetection {
+        errors: Statuses::SERVER_ERRORS,
         consecutive_5xx: 2,
         consecutive_gateway: 0,
         consecutive_local_origin: 0,

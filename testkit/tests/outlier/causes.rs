@@ -12,7 +12,7 @@ use weft_testkit::{
 use crate::stage::{HOST, LONG, all_to_it, ejected, figure, mesh, metric, obedient, policy, service_at};
 
 /// Settings; statuses that an only endpoint answers with, one after another; why it is ejected then, if it is.
-const CASES: [(&str, &[u16], Option<&str>); 12] = [
+const CASES: [(&str, &[u16], Option<&str>); 15] = [
     ("", &[500, 501, 502, 503], None),
     ("", &[500, 501, 502, 503, 504], Some("consecutive_5xx")),
     ("consecutive5xxErrors: 3", &[500, 500, 200, 500, 500], None),
@@ -32,6 +32,21 @@ const CASES: [(&str, &[u16], Option<&str>); 12] = [
     (
         "consecutiveGatewayErrors: 2, consecutive5xxErrors: 3",
         &[502, 500, 500],
+        Some("consecutive_5xx"),
+    ),
+    (
+        "consecutive5xxErrors: 3, outlierDetectionHttpErrorCodes: [429, 503]",
+        &[429, 503, 429],
+        Some("consecutive_5xx"),
+    ),
+    (
+        "consecutive5xxErrors: 2, outlierDetectionHttpErrorCodes: [429, 503]",
+        &[429, 500, 429, 502, 502],
+        None,
+    ),
+    (
+        "consecutive5xxErrors: 2, outlierDetectionHttpErrorCodes: [404]",
+        &[500, 500, 404, 404],
         Some("consecutive_5xx"),
     ),
     ("consecutiveErrors: 2", &[500, 500, 500], None),

@@ -1,11 +1,16 @@
 //! Which HTTP version an upstream is spoken to in, and how long its connections live.
 
+use std::collections::BTreeSet;
+
 use weft_policies::defaults;
 use weft_policies::kind::connection_pool::{H2UpgradePolicy, HttpSettings, TcpSettings};
+use weft_policies::kind::destination_rule::OutlierDetection;
 use weft_xds::{pack, pb};
 
 use crate::generate::wire;
 use crate::plan::inputs::ClusterInputs;
+use pb::common_matcher::match_predicate::{MatchSet, Rule};
+use pb::common_matcher::{HttpHeadersMatch, MatchPredicate};
 use pb::upstream_http::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig, explicit_http_config::ProtocolConfig,
 };
@@ -43,6 +48,7 @@ pub(super) fn apply(cluster: &mut pb::cluster::Cluster, inputs: &ClusterInputs) 
                 ..Default::default()
             }),
         }),
+        outlier_detection: inputs.policy.outlier_detection.as_ref().and_then(errors),
         ..Default::default()
     };
     cluster
@@ -92,6 +98,42 @@ fn http2(http: Option<&HttpSettings>) -> pb::core::Http2ProtocolOptions {
     }
 }
 
+/// Which responses are errors to outlier detection; `None` is all 5xx.
+fn errors(detection: &OutlierDetection) -> Option<pb::upstream_http::http_protocol_options::OutlierDetection> {
+    let codes: BTreeSet<u16> = detection.http_error_codes.iter().copied().collect();
+    let mut rules: Vec<MatchPredicate> = codes.into_iter().map(has_status).collect();
+    let one = rules.pop()?;
+    let error_matcher = if rules.is_empty() {
+        // Envoy refuses a set of one.
+        one
+    } else {
+        rules.push(one);
+        MatchPredicate {
+            rule: Some(Rule::OrMatch(MatchSet { rules })),
+        }
+    };
+    Some(pb::upstream_http::http_protocol_options::OutlierDetection {
+        error_matcher: Some(error_matcher),
+    })
+}
+
+fn has_status(code: u16) -> MatchPredicate {
+    let exact = pb::matcher::StringMatcher {
+        match_pattern: Some(pb::matcher::string_matcher::MatchPattern::Exact(code.to_string())),
+        ..Default::default()
+    };
+    let header = pb::route::HeaderMatcher {
+        name: ":status".to_owned(),
+        header_match_specifier: Some(pb::route::header_matcher::HeaderMatchSpecifier::StringMatch(exact)),
+        ..Default::default()
+    };
+    MatchPredicate {
+        rule: Some(Rule::HttpResponseHeadersMatch(HttpHeadersMatch {
+            headers: vec![header],
+        })),
+    }
+}
+
 /// Life time of connections; `None` leaves the protocol's own defaults (idle for an hour, no other limit).
 fn common(http: Option<&HttpSettings>, tcp: Option<&TcpSettings>) -> Option<pb::core::HttpProtocolOptions> {
     let idle = http
@@ -113,6 +155,23 @@ fn common(http: Option<&HttpSettings>, tcp: Option<&TcpSettings>) -> Option<pb::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_error_code_is_a_condition_and_more_are_a_set_of_them() {
+        let of = |codes: &[u16]| {
+            let detection = OutlierDetection {
+                http_error_codes: codes.to_vec(),
+                ..Default::default()
+            };
+            errors(&detection).and_then(|errors| errors.error_matcher?.rule)
+        };
+        assert_eq!(of(&[]), None);
+        for codes in [&[429][..], &[429, 429]] {
+            assert_eq!(of(codes), has_status(429).rule);
+        }
+        let rules = vec![has_status(429), has_status(500)];
+        assert_eq!(of(&[500, 429]), Some(Rule::OrMatch(MatchSet { rules })));
+    }
 
     #[test]
     fn the_version_follows_the_port_unless_a_policy_says_otherwise() {

@@ -5,6 +5,7 @@
 mod endpoint;
 mod names;
 mod policy;
+mod statuses;
 
 pub use endpoint::{
     ENDPOINTS_MAX, Endpoint, EndpointError, EndpointSet, Health, Locality, OVERPROVISIONING_PERCENT, PRIORITIES_MAX,
@@ -15,3 +16,4 @@ pub use policy::{
     Balance, Cluster, ClusterKind, DestinationLabels, HashTable, Limits, OriginalDst, OutlierDetection, RetryBudget,
     Sources, TcpKeepalive, Transport, UpstreamHttp, UpstreamProtocol,
 };
+pub use statuses::Statuses;

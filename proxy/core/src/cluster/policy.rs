@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::endpoint::EndpointSet;
 use super::names::Names;
+use super::statuses::Statuses;
 use crate::Provenance;
 
 /// A named upstream set with its policies.
@@ -160,6 +161,8 @@ pub struct RetryBudget {
 /// When an endpoint is taken out and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutlierDetection {
+    /// Which statuses are errors. Those below 500 count as a 500; the others of a cluster whose errors are not just 5xx, as a 200.
+    pub errors: Statuses,
     /// Consecutive 5xx; 0 is off.
     pub consecutive_5xx: u32,
     /// Consecutive 502, 503, 504; 0 is off.

@@ -155,7 +155,7 @@ impl EndpointHealth {
         event: Event,
         now: impl Fn() -> Duration,
     ) -> [Option<Detection>; 2] {
-        let causes = self.runs.count(config, event.tally(config.split_local_origin));
+        let causes = self.runs.count(config, event.tally(config));
         if causes == [None, None] {
             return [None, None];
         }

@@ -1,5 +1,7 @@
 use http::StatusCode;
 
+use crate::cluster::OutlierDetection;
+
 /// What an attempt says about the endpoint that it went to. Each try of a retried request is an event of its own.
 ///
 /// Replies that the proxy made itself (a limit, no route, a fault, a refusal) say nothing about an endpoint and are no
@@ -45,7 +47,7 @@ impl Cause {
 pub(super) enum Tally {
     /// It works, in every respect.
     Success,
-    /// It answered, with 5xx but not as a gateway.
+    /// It answered with an error, but not with one of a gateway.
     ServerError,
     /// 502, 503, 504 or what counts as such.
     GatewayError,
@@ -58,12 +60,13 @@ pub(super) enum Tally {
 }
 
 impl Event {
-    pub(super) fn tally(self, split_local_origin: bool) -> Tally {
-        match (self, split_local_origin) {
+    pub(super) fn tally(self, config: &OutlierDetection) -> Tally {
+        match (self, config.split_local_origin) {
+            // Envoy: an error by the cluster's own list counts as a 500 unless it is a 5xx, what is none as a 200.
             (Self::Response(status), _) => match status.as_u16() {
+                status if !config.errors.contains(status) => Tally::Success,
                 502..=504 => Tally::GatewayError,
-                500..=599 => Tally::ServerError,
-                _ => Tally::Success,
+                _ => Tally::ServerError,
             },
             // Envoy: unless they are counted apart, a failure to connect is a 503 and a timeout a 504.
             (Self::Unreachable | Self::Timeout, false) => Tally::GatewayError,

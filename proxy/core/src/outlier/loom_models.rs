@@ -8,13 +8,14 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::{ClusterHealth, Detection, EndpointHealth, Event, Standing, Verdict};
-use crate::cluster::OutlierDetection;
+use crate::cluster::{OutlierDetection, Statuses};
 
 const BAD: Event = Event::Response(StatusCode::SERVICE_UNAVAILABLE);
 const LATER: Duration = Duration::from_secs(40);
 
 fn config(consecutive_5xx: u32, ejection_percent_max: u32) -> OutlierDetection {
     OutlierDetection {
+        errors: Statuses::SERVER_ERRORS,
         consecutive_5xx,
         consecutive_gateway: 0,
         consecutive_local_origin: 0,

@@ -4,10 +4,11 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{Cause, ClusterHealth, Detection, EndpointHealth, Event, Standing, Verdict};
-use crate::cluster::OutlierDetection;
+use crate::cluster::{OutlierDetection, Statuses};
 
 /// Istio's defaults, as they come over the wire.
 const DEFAULTS: OutlierDetection = OutlierDetection {
+    errors: Statuses::SERVER_ERRORS,
     consecutive_5xx: 5,
     consecutive_gateway: 0,
     consecutive_local_origin: 0,
@@ -89,8 +90,44 @@ fn check(config: OutlierDetection, events: &[Event], expected: Option<(usize, Ca
     assert_eq!(group.out().len(), usize::from(expected.is_some()));
 }
 
+#[test]
+fn a_list_of_statuses_replaces_5xx_for_both_detectors() {
+    let config = |server, gateway| OutlierDetection {
+        errors: Statuses::of(|status| [429, 500, 503].contains(&status)),
+        ..detectors(server, gateway, 0)
+    };
+    let limited = Event::Response(StatusCode::TOO_MANY_REQUESTS);
+    let bad_gateway = Event::Response(StatusCode::BAD_GATEWAY);
+    let unavailable = Event::Response(StatusCode::SERVICE_UNAVAILABLE);
+    for (config, events, expected) in [
+        (config(2, 0), [limited, limited, limited], Some((1, Cause::ServerError))),
+        (config(2, 0), [limited, bad_gateway, limited], None),
+        (
+            config(3, 0),
+            [limited, Event::Unreachable, unavailable],
+            Some((2, Cause::ServerError)),
+        ),
+        (config(0, 2), [unavailable, limited, unavailable], None),
+        (
+            config(0, 2),
+            [limited, unavailable, unavailable],
+            Some((2, Cause::Gateway)),
+        ),
+        (config(0, 2), [bad_gateway, bad_gateway, bad_gateway], None),
+    ] {
+        let group = Group::new(config, 1);
+        let mut found = None;
+        for (index, event) in events.into_iter().enumerate() {
+            let detections = group.tell(0, event, Duration::ZERO).into_iter().flatten();
+            found = found.or(detections.map(|detection| (index, detection.cause)).next());
+        }
+        assert_eq!(found, expected, "{events:?}");
+    }
+}
+
 fn detectors(server: u32, gateway: u32, local: u32) -> OutlierDetection {
     OutlierDetection {
+        errors: Statuses::SERVER_ERRORS,
         consecutive_5xx: server,
         consecutive_gateway: gateway,
         consecutive_local_origin: local,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use http::StatusCode;
-use weft_proxy_core::cluster::OutlierDetection;
+use weft_proxy_core::cluster::{OutlierDetection, Statuses};
 use weft_proxy_core::outlier::{ClusterHealth, Detection, EndpointHealth, Event, Standing, Verdict};
 
 use crate::diary::{Came, Group, ms};
@@ -17,6 +17,7 @@ fn config(rng: &mut Rng) -> OutlierDetection {
     let split = rng.bool();
     let seconds = |rng: &mut Rng, choices: &[u64]| Duration::from_secs(choices[rng.usize(..choices.len())]);
     OutlierDetection {
+        errors: Statuses::SERVER_ERRORS,
         consecutive_5xx: rng.u32(0..4),
         consecutive_gateway: rng.u32(0..4),
         // Without the split the detector is off, as it comes over the wire.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use weft_proxy_core::cluster::{
     Balance, Cluster, ClusterKind, DestinationLabels, Family, HashTable, Limits, Name, Names, OVERPROVISIONING_PERCENT,
-    OriginalDst, OutlierDetection, Refresh, RetryBudget,
+    OriginalDst, Refresh, RetryBudget,
 };
 use weft_proxy_core::route::Bindings;
 use weft_xds::pb;
@@ -11,6 +11,7 @@ use super::context::{Context, Translated, translate};
 use super::defaults;
 use super::endpoint::{names, overprovisioning, set};
 use super::error::{At, Outcome, Problem, TranslateError, invalid, refuse, unsupported};
+use super::outlier::outlier;
 use super::upstream;
 use super::value::{Fields, duration, metadata, number, port, provenance, text};
 
@@ -61,7 +62,7 @@ fn compile(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<
         outlier: source
             .outlier_detection
             .as_ref()
-            .map(|one| outlier(context, one))
+            .map(|one| outlier(context, source, one))
             .transpose()
             .at("outlier_detection")?,
         http: upstream::http(context, source)?,
@@ -292,68 +293,6 @@ fn limits(context: &mut Context<'_>, source: Option<&pb::cluster::CircuitBreaker
             }
         }),
     }
-}
-
-fn outlier(context: &mut Context<'_>, source: &pb::cluster::OutlierDetection) -> Outcome<OutlierDetection> {
-    use defaults::outlier as default;
-    // An enforcement of 0 is how Envoy is told that a detector is off; shares between are not honoured.
-    let mut enforced = |field: Option<&pb::protobuf::UInt32Value>, default: u32, name: &str| {
-        let share = number(field).unwrap_or(default);
-        context.ignore_if((1..100).contains(&share), name);
-        share > 0
-    };
-    let on = |is_on: bool, count: Option<&pb::protobuf::UInt32Value>| {
-        if is_on {
-            number(count).unwrap_or(default::CONSECUTIVE)
-        } else {
-            0
-        }
-    };
-    let is_on = enforced(
-        source.enforcing_consecutive_5xx.as_ref(),
-        100,
-        "enforcing_consecutive_5xx",
-    );
-    let consecutive_5xx = on(is_on, source.consecutive_5xx.as_ref());
-    let field = source.enforcing_consecutive_gateway_failure.as_ref();
-    let is_on = enforced(field, 0, "enforcing_consecutive_gateway_failure");
-    let consecutive_gateway = on(is_on, source.consecutive_gateway_failure.as_ref());
-    let split = source.split_external_local_origin_errors;
-    let field = source.enforcing_consecutive_local_origin_failure.as_ref();
-    let is_on = enforced(field, 100, "enforcing_consecutive_local_origin_failure") && split;
-    let consecutive_local_origin = on(is_on, source.consecutive_local_origin_failure.as_ref());
-    // These are on unless they are switched off, and not to be had here.
-    context.ignore_if(
-        number(source.enforcing_success_rate.as_ref()) != Some(0),
-        "outlier detection by success rate",
-    );
-    let percentage = number(source.enforcing_failure_percentage.as_ref()).unwrap_or(0);
-    context.ignore_if(percentage > 0, "outlier detection by failure percentage");
-    context.ignore_if(source.max_ejection_time_jitter.is_some(), "max_ejection_time_jitter");
-    context.ignore_if(
-        source.always_eject_one_host.as_ref().is_some_and(|one| one.value),
-        "always_eject_one_host",
-    );
-    let base = duration(source.base_ejection_time.as_ref())
-        .at("base_ejection_time")?
-        .unwrap_or(default::EJECTION_BASE);
-    let max = duration(source.max_ejection_time.as_ref())
-        .at("max_ejection_time")?
-        .unwrap_or(default::EJECTION_MAX);
-    Ok(OutlierDetection {
-        consecutive_5xx,
-        consecutive_gateway,
-        consecutive_local_origin,
-        split_local_origin: split,
-        interval: duration(source.interval.as_ref())
-            .at("interval")?
-            .unwrap_or(default::INTERVAL),
-        ejection_base: base,
-        ejection_max: max.max(base),
-        ejection_percent_max: number(source.max_ejection_percent.as_ref())
-            .unwrap_or(default::EJECTION_PERCENT_MAX)
-            .min(100),
-    })
 }
 
 /// What metrics call the cluster: the service in Istio's metadata, else what a name of Istio's form says, else the name.

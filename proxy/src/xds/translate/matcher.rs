@@ -62,12 +62,22 @@ fn path(source: &pb::route::RouteMatch) -> Outcome<PathMatch> {
 
 /// A condition on a header.
 pub(super) fn header(source: &pb::route::HeaderMatcher) -> Outcome<HeaderMatch> {
-    use pb::route::header_matcher::HeaderMatchSpecifier as Specifier;
     let name = HeaderKey::new(&source.name)
         .ok_or_else(|| invalid(&source.name, "a header name"))
         .at("name")?;
+    Ok(HeaderMatch {
+        name,
+        test: header_test(source)?,
+        invert: source.invert_match,
+        missing_is_empty: source.treat_missing_header_as_empty,
+    })
+}
+
+/// What a condition on a header asks of it, but for whether it is turned round.
+pub(super) fn header_test(source: &pb::route::HeaderMatcher) -> Outcome<HeaderTest> {
+    use pb::route::header_matcher::HeaderMatchSpecifier as Specifier;
     let literal = |text: &str| Text::new(text, false);
-    let test = match &source.header_match_specifier {
+    Ok(match &source.header_match_specifier {
         None => HeaderTest::Present(true),
         Some(Specifier::PresentMatch(present)) => HeaderTest::Present(*present),
         Some(Specifier::RangeMatch(range)) => HeaderTest::Range {
@@ -80,12 +90,6 @@ pub(super) fn header(source: &pb::route::HeaderMatcher) -> Outcome<HeaderMatch> 
         Some(Specifier::SuffixMatch(text)) => HeaderTest::Value(StringMatch::Suffix(literal(text))),
         Some(Specifier::ContainsMatch(text)) => HeaderTest::Value(StringMatch::Contains(literal(text))),
         Some(Specifier::SafeRegexMatch(regex)) => HeaderTest::Value(StringMatch::Regex(Pattern::new(&regex.regex)?)),
-    };
-    Ok(HeaderMatch {
-        name,
-        test,
-        invert: source.invert_match,
-        missing_is_empty: source.treat_missing_header_as_empty,
     })
 }
 

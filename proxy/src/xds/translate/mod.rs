@@ -22,6 +22,7 @@ mod headers;
 mod http;
 mod listener;
 mod matcher;
+mod outlier;
 mod policy;
 mod route;
 mod tcp;

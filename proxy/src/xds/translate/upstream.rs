@@ -9,7 +9,8 @@ use super::error::{At, Outcome, TranslateError, refuse, unsupported};
 use super::value::{limit, number};
 
 const TLS: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
-const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// Key of the options of HTTP within a cluster.
+pub(super) const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// How HTTP is spoken to a cluster.
 pub(super) fn http(context: &mut Context<'_>, source: &pb::cluster::Cluster) -> Outcome<UpstreamHttp> {

@@ -183,3 +183,78 @@ fn connections_come_from_the_addresses_that_the_cluster_names() {
         assert_eq!(sources.of(target.parse().unwrap()), Some(expected.parse().unwrap()));
     }
 }
+
+#[test]
+fn errors_of_outlier_detection_are_what_the_matcher_says_of_a_status() {
+    use pb::common_matcher::match_predicate::{MatchSet, Rule};
+    use pb::common_matcher::{HttpHeadersMatch, MatchPredicate};
+    use pb::route::header_matcher::HeaderMatchSpecifier as Specifier;
+    let of = |rule| MatchPredicate { rule: Some(rule) };
+    let set = |rules: &[Rule]| MatchSet {
+        rules: rules.iter().cloned().map(of).collect(),
+    };
+    let headers = |name: &str, specifier: Specifier, invert_match| HttpHeadersMatch {
+        headers: vec![pb::route::HeaderMatcher {
+            name: name.to_owned(),
+            header_match_specifier: Some(specifier),
+            invert_match,
+            ..Default::default()
+        }],
+    };
+    let status = |specifier: Specifier| Rule::HttpResponseHeadersMatch(headers(":status", specifier, false));
+    let exact = |code: &str| Specifier::ExactMatch(code.to_owned());
+    let (start, end) = (500, 504);
+    let some = status(Specifier::RangeMatch(pb::percent::Int64Range { start, end }));
+    let not = |rule| Rule::NotMatch(Box::new(of(rule)));
+    let read = |rule| {
+        let options = pb::upstream_http::HttpProtocolOptions {
+            outlier_detection: Some(pb::upstream_http::http_protocol_options::OutlierDetection {
+                error_matcher: Some(of(rule)),
+            }),
+            ..Default::default()
+        };
+        let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned();
+        let source = pb::cluster::Cluster {
+            name: "c".to_owned(),
+            outlier_detection: Some(Default::default()),
+            typed_extension_protocol_options: [(name, pack(&options))].into(),
+            ..Default::default()
+        };
+        let cluster = cluster(&source, &mut Bindings::new(0)).map_err(|error| error.to_string())?;
+        let errors = cluster.value.outlier.expect("a detection").errors;
+        Ok::<_, String>((100..=599).filter(|code| errors.contains(*code)).collect::<Vec<_>>())
+    };
+    for (rule, expected) in [
+        (status(exact("429")), vec![429]),
+        (
+            Rule::OrMatch(set(&[status(exact("503")), status(exact("404"))])),
+            vec![404, 503],
+        ),
+        (some.clone(), vec![500, 501, 502, 503]),
+        (
+            Rule::AndMatch(set(&[some.clone(), not(status(exact("501")))])),
+            vec![500, 502, 503],
+        ),
+        (
+            Rule::AndMatch(set(&[
+                some,
+                Rule::HttpResponseHeadersMatch(headers(":status", exact("502"), true)),
+            ])),
+            vec![500, 501, 503],
+        ),
+        (Rule::AnyMatch(true), (100..=599).collect()),
+        (not(Rule::AnyMatch(true)), vec![]),
+    ] {
+        assert_eq!(read(rule), Ok(expected));
+    }
+    for rule in [
+        Rule::HttpResponseHeadersMatch(headers("x-error", exact("yes"), false)),
+        Rule::OrMatch(set(&[
+            Rule::HttpRequestHeadersMatch(Default::default()),
+            status(exact("500")),
+        ])),
+    ] {
+        let refused = read(rule).unwrap_err();
+        assert!(refused.contains("not told by the status"), "{refused}");
+    }
+}
