@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -53,6 +54,7 @@ struct Stage {
     folder: TempDir,
     xds: SocketAddr,
     admin: SocketAddr,
+    control_admin: SocketAddr,
     /// The HTTP proxy of the pod, and a listener that is bound for one TCP service.
     http: SocketAddr,
     tcp: SocketAddr,
@@ -67,6 +69,7 @@ impl Stage {
             folder: tempfile::tempdir().unwrap(),
             xds: free_address(),
             admin: free_address(),
+            control_admin: free_address(),
             http: free_address(),
             tcp: free_address(),
             dns: Dns::start(Says::Addresses(vec![Ipv4Addr::LOCALHOST])).await,
@@ -128,11 +131,17 @@ spec:
         self.folder.path().join(name)
     }
 
+    /// One that keeps nothing.
     fn control(&self) -> Process {
+        self.control_with(&[])
+    }
+
+    fn control_with(&self, further: &[&str]) -> Process {
         let arguments = ["control", "--config", &self.path("config").display().to_string()].map(str::to_owned);
         let mut arguments = arguments.to_vec();
         arguments.extend(["--xds".to_owned(), self.xds.to_string()]);
-        arguments.extend(["--admin".to_owned(), free_address().to_string()]);
+        arguments.extend(["--admin".to_owned(), self.control_admin.to_string()]);
+        arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
         Process::start(self.path("control.log"), &arguments)
     }
 
@@ -174,6 +183,33 @@ spec:
             .unwrap();
         assert_eq!(tunnel.reply(true).await.unwrap().status, 200, "CONNECT");
         assert_eq!(tunnel.get("far.test", "/", &[]).await.unwrap().text(), "far");
+    }
+
+    /// What becomes of a call to `web` by a sidecar that remembers nothing.
+    async fn fresh_sidecar_gets(&self, status: u16) {
+        let state = tempfile::tempdir().unwrap();
+        let _sidecar = self.sidecar(state.path());
+        self.web_answers(status).await;
+    }
+
+    async fn web_answers(&self, status: u16) {
+        eventually(&format!("{status} of web"), async || {
+            let reply = client::get(self.http, "web.shop.svc.cluster.local", "/", &[])
+                .await
+                .ok()?;
+            (reply.status == status).then_some(())
+        })
+        .await;
+    }
+
+    fn rule(&self, status: u32) -> String {
+        format!(
+            "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, namespace: shop}}
+spec: {{hosts: [web], http: [{{directResponse: {{status: {status}}}}}]}}
+"
+        )
     }
 
     /// The only file of a folder, once it is there.
@@ -300,4 +336,79 @@ async fn a_folder_that_cannot_be_written_is_one_line_and_serving_goes_on() {
         stage.serves().await;
     }
     assert_eq!((sidecar.lines(NOT_SAVED), sidecar.lines(NOT_USED)), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_breaks_while_the_control_plane_is_away_keeps_its_last_good_objects() {
+    let stage = Stage::new().await;
+    let state = stage.path("control-state");
+    let keeping = ["--state-dir", &state.display().to_string()].map(str::to_owned);
+    let control = || stage.control_with(&[&keeping[0], &keeping[1]]);
+    let rules = stage.path("config/rules.yaml");
+    let secret = "apiVersion: v1
+kind: Secret
+metadata: {name: key, namespace: shop}
+type: kubernetes.io/tls
+data: {tls.key: cHJpdmF0ZQ==, tls.crt: Y3J0}
+";
+    fs::write(stage.path("config/secret.yaml"), secret).unwrap();
+    fs::write(&rules, stage.rule(418)).unwrap();
+    let mut process = control();
+    stage.fresh_sidecar_gets(418).await;
+    let file = stage.saved(&state).await;
+    let holds = |text: &str| fs::read_to_string(&file).unwrap().contains(text);
+    assert!(holds("418") && !holds("cHJpdmF0ZQ"), "a private key is copied");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    for broken in [
+        format!("{}---\nspec: [", stage.rule(410).replace("kind", "  kind")).into_bytes(),
+        stage.rule(99_999).into_bytes(),
+        b"\xff\xfe".to_vec(),
+    ] {
+        drop(process);
+        fs::write(&rules, &broken).unwrap();
+        // Twice: what was held once is kept for the next start too.
+        drop(control());
+        process = control();
+        stage.fresh_sidecar_gets(418).await;
+        assert_eq!(process.lines(NOT_USED), 0);
+        let said = client::get(stage.control_admin, "admin", "/debug/objects", &[])
+            .await
+            .unwrap()
+            .text();
+        assert!(
+            said.contains("WFT0105") && said.contains("VirtualService/shop/web"),
+            "{said}"
+        );
+    }
+
+    // Corrected, then gone while nobody looks.
+    fs::write(&rules, stage.rule(410)).unwrap();
+    stage.fresh_sidecar_gets(410).await;
+    let said = client::get(stage.control_admin, "admin", "/debug/objects", &[])
+        .await
+        .unwrap()
+        .text();
+    assert!(!said.contains("WFT0105"), "{said}");
+    eventually("it is saved", async || holds("410").then_some(())).await;
+    drop(process);
+    fs::remove_file(&rules).unwrap();
+    let process = control();
+    stage.fresh_sidecar_gets(200).await;
+    eventually("it is forgotten", async || (!holds("410")).then_some(())).await;
+
+    // A file of no use is one line and a normal start.
+    drop(process);
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&rules, stage.rule(418)).unwrap();
+    for (what, bytes) in [
+        ("cut off", good[..good.len() / 2].to_owned()),
+        ("of another version", good.replace("weft-objects-1", "weft-objects-9")),
+        ("altered", good.replace("127.0.0.1", "127.0.0.9")),
+    ] {
+        fs::write(&file, bytes).unwrap();
+        let process = control();
+        stage.fresh_sidecar_gets(418).await;
+        assert_eq!(process.lines(NOT_USED), 1, "{what}");
+    }
 }

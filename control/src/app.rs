@@ -106,7 +106,7 @@ impl Control {
     /// # Errors
     /// If the directory cannot be read or a port is taken.
     pub async fn start(bootstrap: Bootstrap) -> Result<Self, StartError> {
-        let (source, first) = FileSource::open(bootstrap.config)?;
+        let (source, first) = FileSource::open_with(bootstrap.config, bootstrap.state_dir.as_deref())?;
         let (xds, xds_address) = listen("--xds", bootstrap.xds).await?;
         let (admin, admin_address) = listen("--admin", bootstrap.admin).await?;
         let (board, metrics) = (Arc::new(Board::default()), Arc::new(Metrics::default()));

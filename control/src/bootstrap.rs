@@ -14,6 +14,9 @@ pub struct Args {
     /// Directory of YAML files with the objects of the mesh; watched for changes
     #[arg(long, value_name = "DIR")]
     pub config: PathBuf,
+    /// Folder for last good objects, and in standalone for what gateways accepted: both outlive a restart
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Address on which proxies are served, in plain text
     #[arg(long, value_name = "ADDR", default_value_t = loopback(XDS_PORT))]
     pub xds: SocketAddr,
@@ -27,6 +30,8 @@ pub struct Args {
 pub struct Bootstrap {
     /// Where objects come from.
     pub config: PathBuf,
+    /// Where last good objects are kept.
+    pub state_dir: Option<PathBuf>,
     /// Where proxies are served.
     pub xds: SocketAddr,
     /// Where operators ask.
@@ -52,6 +57,7 @@ impl Bootstrap {
         }
         Ok(Self {
             config: args.config,
+            state_dir: args.state_dir,
             xds: args.xds,
             admin: args.admin,
         })

@@ -15,16 +15,13 @@ pub(crate) struct Args {
     /// First admin port of the gateways, on 127.0.0.1; each takes the next free one
     #[arg(long, value_name = "PORT", default_value_t = 15000)]
     gateway_admin: u16,
-    /// Folder in which gateways keep their last accepted configuration
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<std::path::PathBuf>,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
     standalone::run(standalone::Settings {
+        state_dir: args.control.state_dir.clone(),
         control: args.control,
         concurrency: args.concurrency,
         first_admin_port: args.gateway_admin,
-        state_dir: args.state_dir,
     })
 }

@@ -36,6 +36,7 @@ impl Control {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("a literal address");
         let args = Args {
             config: folder.path().to_owned(),
+            state_dir: None,
             xds: any,
             admin: any,
         };

@@ -88,6 +88,11 @@ impl Catalog {
             .is_some_and(|owned| owned.iter().any(|key| !keys.contains(key)))
     }
 
+    /// Whether the file shows or holds the object.
+    pub(super) fn has(&self, file: &Path, key: &ObjectKey) -> bool {
+        self.files.get(file).is_some_and(|owned| owned.contains(key))
+    }
+
     /// What the world has to learn about these objects.
     pub(super) fn tell(&mut self, concerned: BTreeSet<ObjectKey>) -> Vec<Event> {
         let mut events = Vec::new();

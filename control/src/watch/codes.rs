@@ -8,3 +8,5 @@ pub(super) const UNDECODABLE: &str = "WFT0102";
 pub(super) const NAMELESS: &str = "WFT0103";
 /// A file that cannot be read.
 pub(super) const UNREADABLE_FILE: &str = "WFT0104";
+/// Objects of a broken file that are in force as a control plane of before has kept them.
+pub(super) const KEPT_FROM_BEFORE: &str = "WFT0105";

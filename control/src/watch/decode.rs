@@ -11,6 +11,7 @@ use weft_policies::yaml::{self, Document};
 use weft_policies::{AnyObject, Finding, ObjectRef, Severity, mesh};
 
 use super::catalog::duplicate;
+use super::kept::Text;
 use super::{Body, Manifest, codes};
 use crate::world::{Kind, NamespacedName, ObjectKey};
 
@@ -25,6 +26,8 @@ pub(super) struct Content {
     pub(super) manifests: Vec<Manifest>,
     /// What there is to say beside that.
     pub(super) findings: Vec<Finding>,
+    /// The text of each object that is good, but for Secrets.
+    pub(super) texts: BTreeMap<ObjectKey, Text>,
     /// A document could not be told for what it is, so objects that seem to be missing may stand in it.
     pub(super) torn: bool,
 }
@@ -66,11 +69,15 @@ pub(super) fn decode(file: &str, bytes: &[u8]) -> Content {
             ));
             continue;
         }
-        let manifest = manifest(kind, document);
+        let (manifest, json) = manifest(kind, document);
         match seen.get(&manifest.key) {
             Some(first) => content.findings.push(duplicate(&manifest, &content.manifests[*first])),
             None => {
                 seen.insert(manifest.key.clone(), content.manifests.len());
+                if manifest.body.is_some() && kind != Kind::Secret {
+                    let line = manifest.origin.line;
+                    content.texts.insert(manifest.key.clone(), Text { line, json });
+                }
                 content.manifests.push(manifest);
             }
         }
@@ -105,7 +112,8 @@ fn is_other_config_map(document: &Document) -> bool {
     document.group().is_empty() && document.kind == "ConfigMap"
 }
 
-fn manifest(kind: Kind, document: Document) -> Manifest {
+/// The object, and its text as JSON.
+fn manifest(kind: Kind, document: Document) -> (Manifest, String) {
     let mut json = document.node.to_json();
     let namespace = match (kind, document.namespace.as_str()) {
         (Kind::Namespace, _) => "",
@@ -116,7 +124,8 @@ fn manifest(kind: Kind, document: Document) -> Manifest {
         kind,
         name: NamespacedName::new(namespace, &document.name),
     };
-    let generation = content_hash(&json);
+    let text = json.to_string();
+    let generation = content_hash(&text);
     if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("namespace".to_owned(), Value::from(namespace));
     }
@@ -133,13 +142,14 @@ fn manifest(kind: Kind, document: Document) -> Manifest {
         }
         Kind::File => (None, Vec::new()),
     };
-    Manifest {
+    let manifest = Manifest {
         key,
         origin: document.origin,
         generation,
         body,
         findings,
-    }
+    };
+    (manifest, text)
 }
 
 /// A file's object has its content for a generation, whatever the file says: `kubectl get` writes the cluster's
@@ -229,8 +239,8 @@ fn reference(document: &Document) -> ObjectRef {
 }
 
 /// FNV-1a over the JSON text, whose keys are sorted: the same on every machine and in every build.
-fn content_hash(json: &Value) -> u64 {
-    fnv1a(json.to_string().as_bytes())
+fn content_hash(json: &str) -> u64 {
+    fnv1a(json.as_bytes())
 }
 
 /// FNV-1a, 64 bits.

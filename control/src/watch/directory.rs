@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
+use tokio::time::Instant;
 use weft_policies::yaml::FILE_BYTES_MAX;
 use weft_policies::{Finding, ObjectRef, Origin, Severity};
 
 use super::catalog::{Catalog, Missing};
 use super::decode::{Content, decode, fnv1a};
+use super::kept::Kept;
 use super::source::{SECOND_LOOK_AFTER, SECOND_LOOK_AT_EMPTY_AFTER};
 use super::tree::{self, Signature};
-use super::{Event, codes};
+use super::{Event, Manifest, codes};
 use crate::world::ObjectKey;
 
 /// A directory of object files.
@@ -24,6 +26,12 @@ pub(super) struct Directory {
     catalog: Catalog,
     /// What was last said about each file, so that it is said once.
     said: BTreeMap<PathBuf, Vec<Finding>>,
+    /// The last good texts, where they are to outlive this process.
+    kept: Option<Kept>,
+    /// Objects that are in force as an earlier process has left them.
+    from_before: BTreeSet<(PathBuf, ObjectKey)>,
+    /// Nothing has been told yet. What an earlier process knew is no reason to doubt what is there now.
+    is_first: bool,
 }
 
 /// What a look at a file found.
@@ -53,8 +61,12 @@ pub(super) struct Looked {
 }
 
 impl Directory {
-    pub(super) fn new(root: PathBuf) -> Self {
+    /// With a folder for the state, what is good is kept there.
+    pub(super) fn new(root: PathBuf, state_dir: Option<&Path>) -> Self {
         Self {
+            kept: state_dir.map(|dir| Kept::new(dir, &root)),
+            from_before: BTreeSet::new(),
+            is_first: true,
             root,
             files: BTreeMap::new(),
             catalog: Catalog::default(),
@@ -72,14 +84,62 @@ impl Directory {
     /// If the directory cannot be read.
     pub(super) fn read_all(&mut self) -> io::Result<Vec<Event>> {
         let listing = tree::list(&self.root)?;
+        let mut events = Vec::new();
+        if self.is_first {
+            events.extend(self.restore(&listing.files.iter().map(|found| found.path.clone()).collect()));
+        }
         for found in &listing.files {
             self.look_at(&found.path, true);
         }
-        let mut events = vec![self.catalog.tell_all()];
+        self.is_first = false;
+        events.push(self.catalog.tell_all());
         let files: Vec<_> = self.files.keys().cloned().collect();
         events.extend(files.iter().filter_map(|file| self.say(file)));
         events.extend(self.say_left_out(listing.left_out));
         Ok(events)
+    }
+
+    /// Enters what an earlier process has kept of files that are still there. Told before anything else, it is what a refused
+    /// object falls back to.
+    fn restore(&mut self, present: &BTreeSet<PathBuf>) -> Option<Event> {
+        let mut by_file: BTreeMap<PathBuf, Vec<Manifest>> = BTreeMap::new();
+        for (file, text) in self.kept.as_ref()?.load() {
+            if !present.contains(&file) {
+                continue;
+            }
+            for mut manifest in decode(&file.display().to_string(), text.json.as_bytes()).manifests {
+                // Read as a text of its own, it would seem to begin on the first line.
+                manifest.origin.line = text.line;
+                manifest
+                    .findings
+                    .iter_mut()
+                    .for_each(|finding| finding.origin.line = text.line);
+                self.from_before.insert((file.clone(), manifest.key.clone()));
+                if let Some(kept) = &mut self.kept {
+                    kept.note(&file, manifest.key.clone(), text.clone());
+                }
+                by_file.entry(file.clone()).or_default().push(manifest);
+            }
+        }
+        if by_file.is_empty() {
+            return None;
+        }
+        for (file, manifests) in by_file {
+            self.catalog.update(&file, manifests, Missing::Hold);
+        }
+        Some(self.catalog.tell_all())
+    }
+
+    /// When [`Directory::save`] has work to do.
+    pub(super) fn save_due(&self) -> Option<Instant> {
+        self.kept.as_ref()?.due()
+    }
+
+    /// Keeps what is good, where there is a place for it and it is time.
+    pub(super) fn save(&mut self, now: Instant) {
+        if let Some(kept) = &mut self.kept {
+            kept.save(now);
+        }
     }
 
     /// Whether some file may be in the middle of being written.
@@ -167,10 +227,12 @@ impl Directory {
         let Content {
             manifests,
             findings,
+            texts,
             torn,
         } = content;
         seen.unfinished = torn || is_blank;
-        let agreed = is_due && seen.doubted && hash == seen.hash;
+        let is_settled = self.is_first && !is_blank;
+        let agreed = is_due && (is_settled || seen.doubted && hash == seen.hash);
         seen.doubted = !torn && !agreed && self.catalog.would_lose(path, &manifests);
         seen.hash = hash;
         seen.findings = findings;
@@ -179,7 +241,35 @@ impl Directory {
         } else {
             Missing::Remove
         };
-        self.catalog.update(path, manifests, missing)
+        let concerned = self.catalog.update(path, manifests, missing);
+        if let Some(kept) = &mut self.kept {
+            for (key, text) in texts {
+                self.from_before.remove(&(path.to_owned(), key.clone()));
+                kept.note(path, key, text);
+            }
+            kept.retain(path, |key| self.catalog.has(path, key));
+            self.from_before
+                .retain(|(file, key)| file != path || self.catalog.has(path, key));
+        }
+        concerned
+    }
+
+    /// The finding that says what of a file is in force although it does not stand there, where nobody who looks at this process
+    /// alone could know.
+    fn kept_from_before(&self, file: &Path) -> Option<Finding> {
+        let of_file = self.from_before.iter().filter(|(path, _)| path == file);
+        let names: Vec<String> = of_file.map(|(_, key)| key.to_string()).collect();
+        let (first, others) = (names.first()?, names.len() - 1);
+        let more = if others == 0 {
+            String::new()
+        } else {
+            format!(" and {others} others")
+        };
+        let problem = format!("is broken since before the restart: {first}{more} in force as last good");
+        let fix = "correct the file, or remove what is no longer wanted";
+        let finding = file_finding(file, codes::KEPT_FROM_BEFORE, problem, fix);
+        let severity = Severity::Warning;
+        Some(Finding { severity, ..finding })
     }
 
     /// What there is to say about a file, if it differs from what was said before.
@@ -190,6 +280,7 @@ impl Directory {
             .map(|seen| seen.findings.clone())
             .unwrap_or_default();
         findings.extend(self.catalog.overshadowed(file));
+        findings.extend(self.kept_from_before(file));
         self.say_findings(file, findings)
     }
 

@@ -7,6 +7,7 @@ mod codes;
 mod decode;
 mod directory;
 mod event;
+mod kept;
 mod source;
 mod text;
 mod tree;

@@ -84,6 +84,15 @@ impl FileSource {
     /// # Errors
     /// If there is no such directory or it cannot be read.
     pub fn open(root: PathBuf) -> Result<(Self, Vec<Event>), OpenError> {
+        Self::open_with(root, None)
+    }
+
+    /// As [`FileSource::open`], with a folder in which the last good objects outlive this process: a file that is broken when the
+    /// next one starts keeps them.
+    ///
+    /// # Errors
+    /// As [`FileSource::open`].
+    pub fn open_with(root: PathBuf, state_dir: Option<&Path>) -> Result<(Self, Vec<Event>), OpenError> {
         match fs::metadata(&root) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => return Err(OpenError::NoDirectory(root)),
@@ -95,7 +104,7 @@ impl FileSource {
         // Notices are on before the first read, so that no change falls between the two.
         let watcher = start(&root, sender, overflow.clone());
         let watched = identity(&root);
-        let mut directory = Directory::new(root.clone());
+        let mut directory = Directory::new(root.clone(), state_dir);
         let events = directory
             .read_all()
             .map_err(|source| OpenError::Unreadable { path: root, source })?;
@@ -134,11 +143,14 @@ impl FileSource {
     /// The next batch of events; never empty. Cancel safe: nothing is taken in before the batch is complete.
     pub async fn next(&mut self) -> Vec<Event> {
         loop {
+            // What the batch of before brought is published by now.
+            self.directory.save(Instant::now());
             let wake = self
                 .second_looks
                 .values()
                 .copied()
                 .chain([self.next_survey])
+                .chain(self.directory.save_due())
                 .min()
                 .unwrap_or(self.next_survey);
             // Cancel safe: a notice that was received is acted upon before the next await.
