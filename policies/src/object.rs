@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::finding::ObjectRef;
 use crate::kind::destination_rule::DestinationRule;
 use crate::kind::gateway::Gateway;
+use crate::kind::peer_authentication::PeerAuthentication;
 use crate::kind::service_entry::ServiceEntry;
 use crate::kind::sidecar::Sidecar;
 use crate::kind::virtual_service::VirtualService;
@@ -71,6 +72,8 @@ pub enum AnyObject {
     ServiceEntry(Arc<Object<ServiceEntry>>),
     /// `networking.istio.io` Sidecar.
     Sidecar(Arc<Object<Sidecar>>),
+    /// `security.istio.io` PeerAuthentication.
+    PeerAuthentication(Arc<Object<PeerAuthentication>>),
 }
 
 impl AnyObject {
@@ -82,6 +85,7 @@ impl AnyObject {
             Self::DestinationRule(o) => &o.meta,
             Self::ServiceEntry(o) => &o.meta,
             Self::Sidecar(o) => &o.meta,
+            Self::PeerAuthentication(o) => &o.meta,
         }
     }
 
@@ -93,6 +97,7 @@ impl AnyObject {
             Self::DestinationRule(_) => "DestinationRule",
             Self::ServiceEntry(_) => "ServiceEntry",
             Self::Sidecar(_) => "Sidecar",
+            Self::PeerAuthentication(_) => "PeerAuthentication",
         }
     }
 

@@ -9,6 +9,7 @@ use crate::defaults;
 use crate::finding::Finding;
 use crate::kind::destination_rule::DestinationRule;
 use crate::kind::gateway::Gateway;
+use crate::kind::peer_authentication::PeerAuthentication;
 use crate::kind::service_entry::ServiceEntry;
 use crate::kind::sidecar::Sidecar;
 use crate::kind::virtual_service::VirtualService;
@@ -19,8 +20,13 @@ use crate::yaml::{Document, Node, Value};
 
 /// API group of the traffic kinds. Its three versions have one schema and one meaning.
 const NETWORKING: &str = "networking.istio.io";
-const VERSIONS: [&str; 3] = ["v1alpha3", "v1beta1", "v1"];
-/// The kinds that are acted upon.
+const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
+/// API group of what is said about security, and its versions, likewise.
+const SECURITY: &str = "security.istio.io";
+const SECURITY_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+/// The kind of it that is acted upon.
+const PEER_AUTHENTICATION: &str = "PeerAuthentication";
+/// The traffic kinds that are acted upon.
 const TRAFFIC_KINDS: [&str; 5] = [
     "Gateway",
     "VirtualService",
@@ -51,12 +57,11 @@ const REMOVED: [(&str, &str); 17] = [
 ];
 
 /// Kinds of Istio that weft reads past. `true`: what they say about security or traffic is not enforced.
-const UNSUPPORTED: [(&str, bool); 10] = [
+const UNSUPPORTED: [(&str, bool); 9] = [
     ("EnvoyFilter", true),
     ("WasmPlugin", true),
     ("AuthorizationPolicy", true),
     ("RequestAuthentication", true),
-    ("PeerAuthentication", false),
     ("Telemetry", false),
     ("ProxyConfig", false),
     ("WorkloadEntry", false),
@@ -97,20 +102,29 @@ fn read_kind(document: &Document, root: &Field<'_>) -> Option<AnyObject> {
     if document.api_version.is_empty() {
         let fix = if is_traffic_kind(kind) {
             format!("write `apiVersion: {NETWORKING}/v1`")
+        } else if kind == PEER_AUTHENTICATION {
+            format!("write `apiVersion: {SECURITY}/v1`")
         } else {
             "state the API group and version of the kind".to_owned()
         };
         root.error("has no `apiVersion`, so nobody can tell what it is", fix);
         return None;
     }
-    if document.group() != NETWORKING || !is_traffic_kind(kind) {
-        pass_over(document, root, istio);
-        return None;
-    }
-    if !VERSIONS.contains(&document.version()) {
+    let versions: &[&str] = match document.group() {
+        NETWORKING if is_traffic_kind(kind) => &VERSIONS,
+        SECURITY if kind == PEER_AUTHENTICATION => &SECURITY_VERSIONS,
+        _ => {
+            pass_over(document, root, istio);
+            return None;
+        }
+    };
+    if let Some((last, others)) = versions
+        .split_last()
+        .filter(|_| !versions.contains(&document.version()))
+    {
         root.error(
             format!("has apiVersion `{}`", document.api_version),
-            format!("must be {NETWORKING}/v1, v1beta1 or v1alpha3"),
+            format!("must be {}/{} or {last}", document.group(), others.join(", ")),
         );
     }
     Some(match kind {
@@ -118,6 +132,7 @@ fn read_kind(document: &Document, root: &Field<'_>) -> Option<AnyObject> {
         "VirtualService" => AnyObject::VirtualService(object(document, root, VirtualService::read)?),
         "DestinationRule" => AnyObject::DestinationRule(object(document, root, DestinationRule::read)?),
         "ServiceEntry" => AnyObject::ServiceEntry(object(document, root, ServiceEntry::read)?),
+        PEER_AUTHENTICATION => AnyObject::PeerAuthentication(object(document, root, PeerAuthentication::read)?),
         _ => AnyObject::Sidecar(object(document, root, Sidecar::read)?),
     })
 }
@@ -141,6 +156,13 @@ fn pass_over(document: &Document, root: &Field<'_>, istio: bool) {
         } else {
             root.warn(codes::UNSUPPORTED_KIND, problem, "");
         }
+    } else if document.group() == SECURITY {
+        let unsupported = UNSUPPORTED.iter().map(|(known, _)| *known);
+        let fix = nearest(kind, unsupported.chain([PEER_AUTHENTICATION])).map_or_else(
+            || format!("write {PEER_AUTHENTICATION}"),
+            |near| format!("did you mean `{near}`?"),
+        );
+        root.error(format!("{kind} is no kind of {SECURITY}"), fix);
     } else if document.group() == NETWORKING {
         // All kinds of this group are known, so this is one of them misspelt.
         let known = TRAFFIC_KINDS

@@ -283,3 +283,28 @@ fn mesh_settings_that_are_wrong_are_refused_as_a_whole() {
         );
     }
 }
+
+#[test]
+fn a_peer_authentication_says_once_that_mutual_tls_is_not_served_and_what_that_means() {
+    for (spec, said) in [
+        ("{mtls: {mode: STRICT}}", "ports under STRICT refuse everybody"),
+        (
+            "{selector: {matchLabels: {app: a}}, portLevelMtls: {80: {mode: STRICT}, '81': {mode: STRICT}}}",
+            "ports under STRICT refuse everybody",
+        ),
+        ("{mtls: {mode: PERMISSIVE}}", "served in plain text"),
+        ("{}", "served in plain text"),
+    ] {
+        let (objects, findings) = read(&format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: p}}\nspec: {spec}\n"
+        ));
+        assert_eq!(objects.len(), 1, "{spec}: {findings:?}");
+        let [finding] = &findings[..] else {
+            panic!("{spec}: {findings:?}");
+        };
+        assert!(
+            !finding.is_error() && finding.to_string().contains(said),
+            "{spec}: {finding}"
+        );
+    }
+}

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use weft_xds::pb::core::Node;
 
 use crate::generate::{Generator, Planned, ResourceSet};
+use crate::plan::serves_other_ports;
 use crate::scope::{Scope, ScopeError};
 use crate::world::{Changes, Kind, World};
 
@@ -86,13 +87,14 @@ impl Entry {
             return;
         }
         let changes = Changes::between(&self.world, world);
-        self.world = world.clone();
+        let old = std::mem::replace(&mut self.world, world.clone());
         if changes.is_empty() {
             return;
         }
         // A plan reads pods for service entries that select them and for the node itself.
         let plans_differ = !changes.is_endpoints_only()
             || !changes.endpoints.is_disjoint(&self.planned.plan.endpoint_listeners)
+            || serves_other_ports(&old, world, scope, &changes.endpoints)
             || (changes.objects.iter().any(|object| object.kind == Kind::Pod)
                 && (!world.service_entries.is_empty() || scope.pod(world).is_some()));
         if plans_differ {
@@ -208,6 +210,84 @@ status: {{phase: Running, podIP: 10.1.0.{pod}}}
         let world = Arc::unwrap_or_clone(sender.borrow().clone());
         sender.send_replace(Arc::new(with_endpoints(&world, &web, &two)));
         assert_eq!(listeners(&cache), names);
+        assert_eq!(spent(before, cache.work()), (0, 0, 0));
+    }
+
+    #[test]
+    fn endpoints_that_number_the_ports_of_this_pod_are_followed_and_those_of_others_are_not() {
+        let text = |rest: &str| {
+            format!(
+                "apiVersion: v1
+kind: Service
+metadata: {{name: manual, namespace: shop}}
+spec: {{clusterIP: 10.96.0.1, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: named, namespace: shop}}
+spec: {{clusterIP: 10.96.0.2, selector: {{app: app}}, ports: [{{name: tcp, port: 90, targetPort: five}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: app-0, namespace: shop, labels: {{app: app}}}}
+spec: {{containers: [{{name: app, image: example.test/app}}]}}
+status: {{phase: Running, podIP: 10.1.0.9}}
+{rest}"
+            )
+        };
+        let slice = |service: &str, address: &str, pod: &str, port: &str, number: u16| {
+            format!(
+                "---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {service}-1, namespace: shop, labels: {{kubernetes.io/service-name: {service}}}}}
+addressType: IPv4
+endpoints: [{{addresses: [{address}], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: {pod}, namespace: shop}}}}]
+ports: [{{name: {port}, port: {number}}}]
+"
+            )
+        };
+        let world = |rest: &str| load([("in.yaml", text(rest).as_str())]).0;
+        let base = world("");
+        let (sender, worlds) = watch::channel(base.clone());
+        let cache = Cache::new(worlds);
+        let ports = |cache: &Cache| {
+            let node = Node {
+                id: SIDECAR.to_owned(),
+                ..Node::default()
+            };
+            let (resources, _) = cache.resources(&node).expect("a node id");
+            let names = resources.clusters.keys().filter(|name| name.starts_with("inbound|"));
+            names.cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(ports(&cache), [""; 0]);
+        for (service, rest, expected) in [
+            (
+                "manual",
+                slice("manual", "10.1.0.9", "app-0", "http", 8080),
+                "inbound|8080||",
+            ),
+            (
+                "manual",
+                slice("manual", "10.1.0.9", "app-0", "http", 8081),
+                "inbound|8081||",
+            ),
+            (
+                "named",
+                slice("named", "10.1.0.9", "app-0", "tcp", 5555),
+                "inbound|5555||",
+            ),
+        ] {
+            let name = NamespacedName::new("shop", service);
+            sender.send_replace(Arc::new(with_endpoints(&base, &name, &world(&rest))));
+            assert_eq!(ports(&cache), [expected]);
+        }
+        let before = cache.work();
+        let name = NamespacedName::new("shop", "manual");
+        let others = world(&slice("manual", "10.1.0.8", "other", "http", 8080));
+        let last = sender.borrow().clone();
+        sender.send_replace(Arc::new(with_endpoints(&last, &name, &others)));
+        assert_eq!(ports(&cache), ["inbound|5555||"]);
         assert_eq!(spent(before, cache.work()), (0, 0, 0));
     }
 

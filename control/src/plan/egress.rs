@@ -212,17 +212,6 @@ fn destinations(world: &World, sidecar: &Object<Sidecar>, views: &[Egress], scop
     };
     for policy in policies {
         of_rules(policy);
-        for rule in &policy.spec.http {
-            let HttpAction::Delegate(delegate) = &rule.action else {
-                continue;
-            };
-            let namespace = delegate.namespace.as_deref().unwrap_or(&policy.meta.namespace);
-            let meant =
-                |one: &&Arc<Object<VirtualService>>| one.meta.name == delegate.name && one.meta.namespace == namespace;
-            if let Some(delegate) = world.virtual_services.iter().find(meant) {
-                of_rules(delegate);
-            }
-        }
     }
     let policy = sidecar.spec.outbound_traffic_policy.as_ref();
     if let Some(proxy) = policy.and_then(|policy| policy.egress_proxy.as_ref()) {

@@ -28,4 +28,4 @@ mod virtual_hosts;
 
 pub use clusters::EndpointsPlan;
 pub use shared::Shared;
-pub use stage::{Plan, plan};
+pub use stage::{Plan, plan, serves_other_ports};

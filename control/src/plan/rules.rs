@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weft_policies::kind::string_match::StringMatch;
-use weft_policies::kind::virtual_service::{HttpAction, HttpMatch, HttpRoute, RuleOrigin, VirtualService};
+use weft_policies::kind::virtual_service::{Dropped, HttpAction, HttpMatch, HttpRoute, RuleOrigin, VirtualService};
 use weft_policies::labels::selects;
 use weft_policies::precedence::{GatewayRef, delegate_of, resolve_gateway};
 use weft_policies::{Meta, Object};
@@ -209,9 +209,47 @@ fn author<'r>(policy: &'r Object<VirtualService>, rule: &'r HttpRoute, index: us
     }
 }
 
-/// Tells the author why a delegating rule does nothing; those with a delegate are gone from the list.
+/// Tells the author of a delegate that a rule of it stands for nothing under this root.
+fn dropped(
+    context: &Context<'_>,
+    root: &Object<VirtualService>,
+    rule: usize,
+    (meta, nth): (&Meta, usize),
+    reason: Dropped,
+) {
+    let root = format!(
+        "http[{rule}] of VirtualService {}/{}",
+        root.meta.namespace, root.meta.name
+    );
+    let (problem, fix) = match reason {
+        Dropped::FitsNoMatch => (
+            format!("fits no match of {root}, so this rule does nothing there"),
+            "keep each match within one of the root's",
+        ),
+        Dropped::TooManyMatches => (
+            format!("has more matches, each with each of {root}, than one root may have; this rule does nothing there"),
+            "give the one side fewer matches",
+        ),
+    };
+    context.note(Note {
+        code: codes::NO_EFFECT,
+        kind: "VirtualService",
+        meta,
+        path: format!("spec.http[{nth}].match"),
+        problem,
+        fix: fix.to_owned(),
+    });
+}
+
+/// Tells the author why a delegating rule, or a rule of a delegate, does nothing; those with a delegate are gone from the
+/// list.
 fn delegates(context: &Context<'_>, policy: &Object<VirtualService>, index: usize) {
     let rule = &policy.spec.http[index];
+    if let Some(origin) = &rule.origin
+        && let (Some((meta, nth)), Some(reason)) = (&origin.delegate, origin.dropped)
+    {
+        return dropped(context, policy, origin.rule, (meta, *nth), reason);
+    }
     let HttpAction::Delegate(named) = &rule.action else {
         return;
     };

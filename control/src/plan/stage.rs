@@ -40,6 +40,12 @@ impl Plan {
     }
 }
 
+/// Whether what is served for the application of `scope` differs between two worlds of which only the endpoints of these
+/// services differ: a Service without a selector, or with a port that its endpoints alone number.
+pub fn serves_other_ports(old: &World, new: &World, scope: &Scope, services: &BTreeSet<NamespacedName>) -> bool {
+    scope.node_type == NodeType::Sidecar && application::moved(old, new, scope, services)
+}
+
 /// Plans a scope. `rules` is the index over the DestinationRules of the same world.
 pub fn plan(world: &World, rules: &DestinationRules, scope: &Scope) -> Plan {
     let context = Context::new(world, rules, scope);

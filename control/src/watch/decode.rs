@@ -93,6 +93,7 @@ fn known_kind(document: &Document) -> Option<Kind> {
         ("networking.istio.io", "DestinationRule") => Kind::DestinationRule,
         ("networking.istio.io", "ServiceEntry") => Kind::ServiceEntry,
         ("networking.istio.io", "Sidecar") => Kind::Sidecar,
+        ("security.istio.io", "PeerAuthentication") => Kind::PeerAuthentication,
         ("", "Service") => Kind::Service,
         ("", "Pod") => Kind::Pod,
         ("", "Secret") => Kind::Secret,
@@ -136,7 +137,12 @@ fn manifest(kind: Kind, document: Document) -> (Manifest, String) {
         Kind::Namespace => core_kind(json, &document, Body::Namespace),
         Kind::EndpointSlice => core_kind(json, &document, Body::EndpointSlice),
         Kind::MeshConfig => mesh_config(json, &document),
-        Kind::Gateway | Kind::VirtualService | Kind::DestinationRule | Kind::ServiceEntry | Kind::Sidecar => {
+        Kind::Gateway
+        | Kind::VirtualService
+        | Kind::DestinationRule
+        | Kind::ServiceEntry
+        | Kind::Sidecar
+        | Kind::PeerAuthentication => {
             let (object, findings) = weft_policies::read(&document);
             (object.map(|object| Body::Policy(stamped(object, generation))), findings)
         }
@@ -164,6 +170,7 @@ fn stamped(mut object: AnyObject, generation: u64) -> AnyObject {
         AnyObject::DestinationRule(object) => stamp(object, generation),
         AnyObject::ServiceEntry(object) => stamp(object, generation),
         AnyObject::Sidecar(object) => stamp(object, generation),
+        AnyObject::PeerAuthentication(object) => stamp(object, generation),
     }
     object
 }

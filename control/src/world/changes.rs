@@ -43,6 +43,9 @@ impl Changes {
             note(Kind::ServiceEntry, name)
         });
         policies(&old.sidecars, &new.sidecars, |name| note(Kind::Sidecar, name));
+        policies(&old.peer_authentications, &new.peer_authentications, |name| {
+            note(Kind::PeerAuthentication, name)
+        });
         if !Arc::ptr_eq(&old.mesh, &new.mesh) {
             note(Kind::MeshConfig, &NamespacedName::new("istio-system", "istio"));
         }

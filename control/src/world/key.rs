@@ -41,6 +41,8 @@ pub enum Kind {
     ServiceEntry,
     /// `networking.istio.io` Sidecar.
     Sidecar,
+    /// `security.istio.io` PeerAuthentication.
+    PeerAuthentication,
     /// Kubernetes Service.
     Service,
     /// Kubernetes Pod.
@@ -66,6 +68,7 @@ impl Kind {
             Self::DestinationRule => "DestinationRule",
             Self::ServiceEntry => "ServiceEntry",
             Self::Sidecar => "Sidecar",
+            Self::PeerAuthentication => "PeerAuthentication",
             Self::Service => "Service",
             Self::Pod => "Pod",
             Self::EndpointSlice => "EndpointSlice",

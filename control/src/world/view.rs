@@ -6,6 +6,7 @@ use std::sync::Arc;
 use weft_policies::Object;
 use weft_policies::kind::destination_rule::DestinationRule;
 use weft_policies::kind::gateway::Gateway;
+use weft_policies::kind::peer_authentication::PeerAuthentication;
 use weft_policies::kind::service_entry::ServiceEntry;
 use weft_policies::kind::sidecar::Sidecar;
 use weft_policies::kind::virtual_service::VirtualService;
@@ -48,6 +49,8 @@ pub struct World {
     pub service_entries: Policies<ServiceEntry>,
     /// Sidecar objects.
     pub sidecars: Policies<Sidecar>,
+    /// PeerAuthentication objects.
+    pub peer_authentications: Policies<PeerAuthentication>,
 }
 
 /// A Secret: which keys it has. The bytes are asked for where they are served, and nowhere else.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use weft_policies::kind::destination_rule::DestinationRule;
 use weft_policies::kind::gateway::Gateway;
+use weft_policies::kind::peer_authentication::PeerAuthentication;
 use weft_policies::kind::service_entry::ServiceEntry;
 use weft_policies::kind::sidecar::Sidecar;
 use weft_policies::kind::virtual_service::VirtualService;
@@ -31,6 +32,7 @@ pub struct Writer {
     destination_rules: Shelf<DestinationRule>,
     service_entries: Shelf<ServiceEntry>,
     sidecars: Shelf<Sidecar>,
+    peer_authentications: Shelf<PeerAuthentication>,
     /// Services whose endpoints have to be found again before the next world is complete.
     touched: BTreeSet<NamespacedName>,
     changed: bool,
@@ -108,6 +110,7 @@ impl Writer {
         self.destination_rules.arrange(&mut self.world.destination_rules);
         self.service_entries.arrange(&mut self.world.service_entries);
         self.sidecars.arrange(&mut self.world.sidecars);
+        self.peer_authentications.arrange(&mut self.world.peer_authentications);
         self.reach_again();
         self.world.generation += 1;
         Some(Arc::new(self.world.clone()))
@@ -171,6 +174,9 @@ impl Writer {
             }
             Body::Policy(AnyObject::ServiceEntry(object)) => self.service_entries.put(name.clone(), object.clone()),
             Body::Policy(AnyObject::Sidecar(object)) => self.sidecars.put(name.clone(), object.clone()),
+            Body::Policy(AnyObject::PeerAuthentication(object)) => {
+                self.peer_authentications.put(name.clone(), object.clone())
+            }
             Body::MeshConfig(mesh) => self.world.mesh = Arc::new((**mesh).clone()),
             Body::Service(object) => {
                 let service = Arc::new(convert::service(object, generation, origin.clone()));
@@ -217,6 +223,7 @@ impl Writer {
             Kind::DestinationRule => self.destination_rules.remove(name),
             Kind::ServiceEntry => self.service_entries.remove(name),
             Kind::Sidecar => self.sidecars.remove(name),
+            Kind::PeerAuthentication => self.peer_authentications.remove(name),
             Kind::MeshConfig => self.world.mesh = Arc::new(MeshConfig::default()),
             Kind::Service => {
                 Arc::make_mut(&mut self.world.services).remove(name);

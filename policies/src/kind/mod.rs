@@ -6,6 +6,7 @@ pub mod connection_pool;
 pub mod destination;
 pub mod destination_rule;
 pub mod gateway;
+pub mod peer_authentication;
 pub mod protocol;
 pub mod server_tls;
 pub mod service_entry;

@@ -6,8 +6,16 @@ use std::sync::Arc;
 
 use super::{GatewayRef, expand_host, exported_to, resolve_gateway};
 use crate::kind::string_match::StringMatch;
-use crate::kind::virtual_service::{Delegate, Headers, HttpAction, HttpMatch, HttpRoute, RuleOrigin, VirtualService};
+use crate::kind::virtual_service::{
+    Delegate, Dropped, Headers, HttpAction, HttpMatch, HttpRoute, RuleOrigin, VirtualService,
+};
 use crate::object::Object;
+
+/// Matches that one root may get from its delegates: every match of the one side stands with every match of the other, so
+/// that two small files could ask for any number.
+const MERGED_MATCHES_MAX: usize = 16_384;
+/// Comparisons of matches for one root, most of which may fit nothing.
+const COMPARISONS_MAX: usize = 1 << 20;
 
 type Policy = Arc<Object<VirtualService>>;
 
@@ -55,7 +63,8 @@ pub fn delegate_of<'a>(
 }
 
 /// The object with each delegating rule replaced by the rules of its delegate, in their order. A rule whose delegate may
-/// not stand in stays as it is, and does nothing; each rule says where it comes from.
+/// not stand in stays as it is, and does nothing; so does, in place of a delegate's rule that is dropped, the rule that
+/// delegates. Each rule says where it comes from.
 pub fn with_delegates(
     root: &Object<VirtualService>,
     all: &[Policy],
@@ -63,10 +72,15 @@ pub fn with_delegates(
     cluster_domain: &str,
 ) -> Object<VirtualService> {
     let mut http = Vec::new();
+    let mut budget = Budget {
+        matches: MERGED_MATCHES_MAX,
+        comparisons: COMPARISONS_MAX,
+    };
     for (index, rule) in root.spec.http.iter().enumerate() {
         let origin = RuleOrigin {
             rule: index,
             delegate: None,
+            dropped: None,
         };
         let found = match &rule.action {
             HttpAction::Delegate(named) => delegate_of(all, mesh_default, &root.meta.namespace, named).ok(),
@@ -79,19 +93,26 @@ pub fn with_delegates(
             });
             continue;
         };
+        let meta = Arc::new(delegate.meta.clone());
+        let bare = HttpRoute {
+            matches: Vec::new(),
+            ..rule.clone()
+        };
         for (nth, leaf) in delegate.spec.http.iter().enumerate() {
             let leaf = resolved(leaf, &delegate.meta.namespace, cluster_domain);
-            let Some(matches) = matches(&rule.matches, &leaf.matches, &root.meta.namespace) else {
-                continue;
-            };
-            let meta = &delegate.meta;
-            http.push(HttpRoute {
-                matches,
-                origin: Some(RuleOrigin {
-                    rule: index,
-                    delegate: Some((Arc::new(meta.clone()), nth)),
-                }),
-                ..merged(rule, leaf)
+            let found = matches(&rule.matches, &leaf.matches, &root.meta.namespace, &mut budget);
+            let origin = Some(RuleOrigin {
+                rule: index,
+                delegate: Some((Arc::clone(&meta), nth)),
+                dropped: found.as_ref().err().copied(),
+            });
+            http.push(match found {
+                Ok(matches) => HttpRoute {
+                    matches,
+                    origin,
+                    ..merged(rule, leaf)
+                },
+                Err(_) => HttpRoute { origin, ..bare.clone() },
             });
         }
     }
@@ -165,22 +186,48 @@ fn joined(root: Option<&str>, leaf: Option<String>) -> Option<String> {
     }
 }
 
-/// Each match of the delegate with each match of the root that it does not contradict; `None` if one of them contradicts
-/// all, for then the rule is dropped whole. An empty list asks for nothing.
-fn matches(root: &[HttpMatch], leaf: &[HttpMatch], namespace: &str) -> Option<Vec<HttpMatch>> {
-    if root.is_empty() || leaf.is_empty() {
-        return Some(if root.is_empty() { leaf } else { root }.to_vec());
+/// What may still be spent on one root.
+struct Budget {
+    matches: usize,
+    comparisons: usize,
+}
+
+impl Budget {
+    fn spend(left: &mut usize, amount: usize) -> Result<(), Dropped> {
+        *left = left.checked_sub(amount).ok_or(Dropped::TooManyMatches)?;
+        Ok(())
     }
+}
+
+/// Each match of the delegate with each match of the root that it does not contradict. If one of them contradicts all, the
+/// rule is dropped whole. An empty list asks for nothing.
+fn matches(
+    root: &[HttpMatch],
+    leaf: &[HttpMatch],
+    namespace: &str,
+    budget: &mut Budget,
+) -> Result<Vec<HttpMatch>, Dropped> {
+    if root.is_empty() || leaf.is_empty() {
+        let stated = if root.is_empty() { leaf } else { root };
+        Budget::spend(&mut budget.matches, stated.len())?;
+        return Ok(stated.to_vec());
+    }
+    Budget::spend(&mut budget.comparisons, root.len().saturating_mul(leaf.len()))?;
     let mut all = Vec::new();
     for one in leaf {
         let before = all.len();
         let fitting = root.iter().filter(|root| !conflict(root, one, namespace));
-        all.extend(fitting.map(|root| both(root, one)));
+        // One too many is enough to know.
+        all.extend(fitting.take(budget.matches + 1 - before).map(|root| both(root, one)));
         if all.len() == before {
-            return None;
+            return Err(Dropped::FitsNoMatch);
+        }
+        if all.len() > budget.matches {
+            return Err(Dropped::TooManyMatches);
         }
     }
-    Some(all)
+    budget.matches -= all.len();
+    Ok(all)
 }
 
 /// The conditions of both; where both state one, the delegate's, which is the narrower.
@@ -262,5 +309,96 @@ fn leaves(root: Option<&StringMatch>, leaf: Option<&StringMatch>) -> bool {
             root.is_empty() || leaf.is_empty() || !leaf.starts_with(root.as_str())
         }
         (Some(_), Some(_)) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AnyObject, read_all, yaml};
+
+    fn objects(text: &str) -> Vec<Policy> {
+        let (documents, _) = yaml::parse("rules.yaml", text);
+        let (objects, findings) = read_all(&documents);
+        assert!(findings.iter().all(|finding| !finding.is_error()), "{findings:?}");
+        let rules = objects.into_iter().filter_map(|object| match object {
+            AnyObject::VirtualService(object) => Some(object),
+            _ => None,
+        });
+        rules.collect()
+    }
+
+    fn conditions(count: usize) -> String {
+        let all: Vec<String> = (0..count)
+            .map(|n| format!("{{headers: {{x-{n}: {{exact: a}}}}}}"))
+            .collect();
+        all.join(", ")
+    }
+
+    fn merged_of(root: &str, leaf: &str) -> Vec<HttpRoute> {
+        let all = objects(&format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: root}}
+spec: {{hosts: [a.test], http: [{root}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: leaf}}
+spec: {{http: [{leaf}]}}
+"
+        ));
+        with_delegates(&all[0], &all, &["*".to_owned()], "cluster.local")
+            .spec
+            .http
+    }
+
+    #[test]
+    fn a_root_gets_no_more_matches_than_the_limit_and_the_rules_that_fit_stay() {
+        let route = "route: [{destination: {host: b}}]";
+        let (side, most) = (128, MERGED_MATCHES_MAX / 128);
+        let root = format!("{{match: [{}], delegate: {{name: leaf}}}}", conditions(side));
+        for (sizes, expected) in [
+            (vec![most], vec![None]),
+            (vec![most + 1], vec![Some(Dropped::TooManyMatches)]),
+            // What does not fit costs nothing, and what comes after it still has its place.
+            (
+                vec![most - 1, 2, 1, 1],
+                vec![None, Some(Dropped::TooManyMatches), None, Some(Dropped::TooManyMatches)],
+            ),
+        ] {
+            let leaf: Vec<String> = sizes
+                .iter()
+                .map(|count| format!("{{match: [{}], {route}}}", conditions(*count)))
+                .collect();
+            let rules = merged_of(&root, &leaf.join(", "));
+            let total: usize = rules.iter().map(|rule| rule.matches.len()).sum();
+            assert!(total <= MERGED_MATCHES_MAX, "{sizes:?}: {total}");
+            let dropped: Vec<_> = rules
+                .iter()
+                .map(|rule| rule.origin.as_ref().and_then(|o| o.dropped))
+                .collect();
+            assert_eq!(dropped, expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_of_which_a_match_fits_nothing_leaves_its_name_and_no_match() {
+        let rules = merged_of(
+            "{match: [{uri: {prefix: /p}}], delegate: {name: leaf}}",
+            "{match: [{uri: {prefix: /p/a}}, {uri: {prefix: /q}}], route: [{destination: {host: b}}]}, {redirect: {uri: /r}}",
+        );
+        let [dropped, kept] = &rules[..] else {
+            panic!("{rules:?}");
+        };
+        let origin = dropped.origin.as_ref().unwrap();
+        let (leaf, nth) = origin.delegate.as_ref().unwrap();
+        assert_eq!(
+            (leaf.name.as_str(), *nth, origin.dropped),
+            ("leaf", 0, Some(Dropped::FitsNoMatch))
+        );
+        assert!(dropped.matches.is_empty() && matches!(dropped.action, HttpAction::Delegate(_)));
+        assert!(matches!(kept.action, HttpAction::Redirect(_)) && kept.matches.len() == 1);
     }
 }

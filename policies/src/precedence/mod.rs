@@ -8,6 +8,7 @@ mod destination_rules;
 mod effective;
 mod gateways;
 mod hosts;
+mod peer_authentications;
 mod virtual_services;
 mod visibility;
 
@@ -17,6 +18,7 @@ pub use destination_rules::{DestinationRules, MergedRule};
 pub use effective::{EffectivePolicy, effective_policy};
 pub use gateways::{GatewayRef, resolve_gateway};
 pub use hosts::{by_specificity, expand_host, hosts_match, is_wildcard, most_specific, subset_of};
+pub use peer_authentications::{Ignored, PeerModes, peer_modes};
 pub use virtual_services::visible_virtual_services;
 pub use visibility::{Reach, exported_to, reach};
 

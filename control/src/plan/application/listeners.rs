@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{clusters, ports};
+use super::{clusters, peers, ports};
 use crate::plan::Plan;
 use crate::plan::context::Context;
-use crate::plan::inputs::{ListenerInputs, ListenerKind, Peers};
+use crate::plan::inputs::{ListenerInputs, ListenerKind};
 use crate::plan::names;
 use crate::scope::Interception;
 
 /// Plans the way into the application: a listener for each port that has a socket of its own, and one that takes all
 /// captured connections.
 pub(in crate::plan) fn plan(context: &Context<'_>, plan: &mut Plan) {
-    let served = ports::served(context);
-    let mut captured = Vec::new();
+    let modes = peers::modes(context);
+    let served = ports::served(context, &modes);
+    let mut captured = peers::named_alone(context, &modes, &served);
     for one in &served {
         let cluster = clusters::application(context, one);
         plan.clusters.insert(cluster.name.clone(), cluster);
@@ -45,7 +46,7 @@ pub(in crate::plan) fn plan(context: &Context<'_>, plan: &mut Plan) {
     captured.retain(|port| seen.insert(port.port));
     let kind = ListenerKind::VirtualInbound {
         ports: captured,
-        others: Peers::default(),
+        others: peers::peers(modes.others()),
     };
     let port = context.world.mesh.proxy_inbound_listen_port;
     let inputs = listener(

@@ -5,6 +5,7 @@
 mod clusters;
 mod limits;
 mod listeners;
+mod peers;
 mod place;
 mod ports;
 mod targets;
@@ -12,3 +13,4 @@ mod targets;
 mod tests;
 
 pub(super) use listeners::plan;
+pub(super) use targets::moved;

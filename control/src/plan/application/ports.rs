@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use weft_policies::kind::connection_pool::ConnectionPool;
 use weft_policies::kind::protocol::Protocol;
 use weft_policies::kind::sidecar::{CaptureMode, IngressListener, Sidecar};
+use weft_policies::precedence::PeerModes;
 use weft_policies::{Meta, Object};
 
 use super::targets::{self, Target};
-use super::{limits, place};
+use super::{limits, peers, place};
 use crate::plan::context::{Context, Note};
 use crate::plan::inputs::{ApplicationAddress, HostFacts, InboundPort, Peers, Provenance};
 use crate::plan::{codes, names};
@@ -28,7 +29,7 @@ pub(super) struct Served {
 }
 
 /// The ports that are served, by number.
-pub(super) fn served(context: &Context<'_>) -> Vec<Served> {
+pub(super) fn served(context: &Context<'_>, modes: &PeerModes<'_>) -> Vec<Served> {
     let scope = context.scope;
     let sidecar = context.outbound.sidecar.as_ref();
     let targets = targets::targets(context);
@@ -55,8 +56,11 @@ pub(super) fn served(context: &Context<'_>) -> Vec<Served> {
             all.collect()
         }
     };
-    served
-        .into_iter()
+    let decided = served.into_iter().map(|mut one| {
+        one.port.peers = peers::peers(modes.of(one.port.port));
+        one
+    });
+    decided
         .filter(|one| may_be_served(context, &one.port, one.bind, &targets))
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The ports of a pod that Services and ServiceEntries lead to.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weft_policies::kind::protocol::Protocol;
@@ -93,6 +93,21 @@ fn of_services(world: &World, scope: &Scope) -> Vec<Target> {
         numbers.collect::<Vec<_>>()
     });
     ports.filter(|target| target.protocol != Protocol::Udp).collect()
+}
+
+/// Whether one of these services leads to other ports of the pod in `new` than in `old`, by its endpoints alone.
+pub(in crate::plan) fn moved(old: &World, new: &World, scope: &Scope, services: &BTreeSet<NamespacedName>) -> bool {
+    services
+        .iter()
+        .filter_map(|name| new.services.get(name))
+        .any(|service| {
+            let [before, after] = [old, new].map(|world| {
+                let endpoint = endpoint_ports(world, scope, service);
+                let number = |port: &ServicePort| number(world, scope, service, port, endpoint.as_ref());
+                service.ports.iter().map(number).collect::<Vec<_>>()
+            });
+            before != after
+        })
 }
 
 /// The port of the pod that a service port leads to; `None` if it does not lead to this pod.

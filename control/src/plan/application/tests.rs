@@ -3,7 +3,7 @@
 use serde_json::json;
 use weft_policies::precedence::DestinationRules;
 
-use crate::plan::inputs::{ApplicationAddress, ClusterKind, ListenerKind};
+use crate::plan::inputs::{ApplicationAddress, ClusterKind, ListenerKind, Peers};
 use crate::plan::{Plan, plan};
 use crate::scope::Scope;
 use crate::world;
@@ -154,4 +154,71 @@ data: {mesh: 'inboundTrafficPolicy: {mode: LOCALHOST}'}
         "inbound|9080|| → 127.0.0.1:9080",
     ];
     assert_eq!(applications(&plan), local);
+}
+
+#[test]
+fn ports_under_strict_are_for_the_mesh_and_objects_that_say_nothing_are_told_so() {
+    let policy = |name: &str, namespace: &str, spec: &str| {
+        format!(
+            "---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {spec}
+"
+        )
+    };
+    let objects = [
+        pod(""),
+        policy("all", "shop", "{mtls: {mode: STRICT}}"),
+        policy("later", "shop", "{mtls: {mode: DISABLE}}"),
+        policy(
+            "web",
+            "shop",
+            "{selector: {matchLabels: {app: web}}, portLevelMtls: {'9080': {mode: PERMISSIVE}, '4444': {mode: DISABLE}}}",
+        ),
+        policy(
+            "rooted",
+            "istio-system",
+            "{selector: {matchLabels: {app: web}}, mtls: {mode: DISABLE}}",
+        ),
+    ];
+    let objects = objects.concat();
+    let closed = |mode: &str| {
+        let plan = planned(mode, &objects);
+        let mut peers = Vec::new();
+        for listener in plan.listeners.values() {
+            match &listener.kind {
+                ListenerKind::Inbound { port } => peers.push((port.port, port.peers)),
+                ListenerKind::VirtualInbound { ports, others } => {
+                    peers.extend(ports.iter().map(|port| (port.port, port.peers)));
+                    peers.push((0, *others));
+                }
+                _ => {}
+            }
+        }
+        peers.sort_by_key(|(port, _)| *port);
+        (peers, notes(&plan))
+    };
+    let (captured, notes) = closed("REDIRECT");
+    let expected = [
+        (0, Peers::Mesh),
+        (4444, Peers::Anybody),
+        (6379, Peers::Mesh),
+        (9080, Peers::Anybody),
+    ];
+    assert_eq!(captured, expected);
+    let [older, rooted] = &notes[..] else {
+        panic!("{notes:?}");
+    };
+    assert!(
+        older.contains("shop/later") && older.contains("shop/all is older"),
+        "{older}"
+    );
+    assert!(
+        rooted.contains("istio-system/rooted") && rooted.contains("nothing can be selected"),
+        "{rooted}"
+    );
+    // Without capture nobody comes to a port that nothing declares.
+    assert_eq!(closed("NONE").0, [(6379, Peers::Mesh), (9080, Peers::Anybody)]);
 }

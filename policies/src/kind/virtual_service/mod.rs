@@ -19,7 +19,7 @@ pub use layer4::{L4Match, RouteDestination, TcpRoute, TlsMatch, TlsRoute};
 pub use matches::HttpMatch;
 pub use retry::{HttpRetry, RetryOn, RetryWord};
 pub use route::{
-    Delegate, DirectResponse, HttpAction, HttpMirror, HttpRedirect, HttpRewrite, HttpRoute, HttpRouteDestination,
-    RedirectPort, RuleOrigin, UriRewrite,
+    Delegate, DirectResponse, Dropped, HttpAction, HttpMirror, HttpRedirect, HttpRewrite, HttpRoute,
+    HttpRouteDestination, RedirectPort, RuleOrigin, UriRewrite,
 };
 pub use spec::VirtualService;

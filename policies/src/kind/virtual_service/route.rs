@@ -46,6 +46,17 @@ pub struct RuleOrigin {
     pub rule: usize,
     /// The delegate that it comes from, and its index there.
     pub delegate: Option<(Arc<Meta>, usize)>,
+    /// Why the delegate's rule stands for nothing; its action is then the root's delegation.
+    pub dropped: Option<Dropped>,
+}
+
+/// Why a rule of a delegate has no place under a rule of its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dropped {
+    /// One of its matches fits no match of the root's rule.
+    FitsNoMatch,
+    /// With it the root would have more matches than are merged.
+    TooManyMatches,
 }
 
 impl HttpRoute {
