@@ -22,8 +22,6 @@ pub struct Scope {
     pub name: String,
     /// Namespace of its pod.
     pub namespace: String,
-    /// DNS suffix of its node id, `shop.svc.cluster.local`.
-    pub dns_domain: String,
     /// Labels of its pod.
     pub labels: BTreeMap<String, String>,
     /// Service account of its pod.
@@ -34,8 +32,6 @@ pub struct Scope {
     pub cluster_id: String,
     /// Workload that owns its pod.
     pub workload: String,
-    /// Container ports of its application (`POD_PORTS` of Istio's metadata).
-    pub app_ports: Vec<u16>,
     /// `false` for a gateway that may not bind ports below 1024.
     pub privileged_ports: bool,
 }
@@ -79,7 +75,7 @@ impl Scope {
     pub fn from_parts(id: &str, metadata: &Value, world: &World) -> Result<Self, ScopeError> {
         let malformed = || ScopeError::Id(id.to_owned());
         let parts: Vec<&str> = id.split('~').collect();
-        let [node_type, ip, dotted, dns_domain] = parts[..] else {
+        let [node_type, ip, dotted, _dns_domain] = parts[..] else {
             return Err(malformed());
         };
         let node_type = match node_type {
@@ -100,7 +96,6 @@ impl Scope {
             namespace: Some(text("NAMESPACE"))
                 .filter(|stated| !stated.is_empty())
                 .unwrap_or_else(|| namespace.to_owned()),
-            dns_domain: dns_domain.to_owned(),
             labels: labels(metadata.get("LABELS")),
             service_account: text("SERVICE_ACCOUNT"),
             interception: match text("INTERCEPTION_MODE").as_str() {
@@ -112,7 +107,6 @@ impl Scope {
             workload: Some(text("WORKLOAD_NAME"))
                 .filter(|stated| !stated.is_empty())
                 .unwrap_or_else(|| name.to_owned()),
-            app_ports: app_ports(metadata.get("POD_PORTS")),
             privileged_ports: !matches!(metadata.get("UNPRIVILEGED_POD"), Some(Value::Bool(true)))
                 && text("UNPRIVILEGED_POD") != "true",
         };
@@ -121,7 +115,6 @@ impl Scope {
             scope.labels = (*pod.labels).clone();
             scope.service_account.clone_from(&pod.service_account);
             scope.workload.clone_from(&pod.workload);
-            scope.app_ports = pod.container_ports.iter().map(|port| port.number).collect();
         }
         Ok(scope)
     }
@@ -155,23 +148,6 @@ fn labels(value: Option<&Value>) -> BTreeMap<String, String> {
     let entries = object.as_object().into_iter().flatten();
     entries
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
-}
-
-/// `POD_PORTS`: a list of container ports, or the JSON text of one, as Istio's injector writes it.
-fn app_ports(value: Option<&Value>) -> Vec<u16> {
-    let parsed;
-    let list = match value {
-        Some(Value::String(text)) => {
-            parsed = serde_json::from_str(text).unwrap_or_default();
-            &parsed
-        }
-        Some(list) => list,
-        None => return Vec::new(),
-    };
-    let ports = list.as_array().into_iter().flatten();
-    ports
-        .filter_map(|port| port.get("containerPort")?.as_u64()?.try_into().ok())
         .collect()
 }
 
@@ -224,7 +200,7 @@ mod tests {
     fn a_node_says_who_it_is_by_its_id_and_metadata() {
         let stated = metadata(
             r#"{"NAMESPACE":"edge","LABELS":{"app":"gw","n":1},"SERVICE_ACCOUNT":"gw-sa","INTERCEPTION_MODE":"NONE",
-                "CLUSTER_ID":"k1","WORKLOAD_NAME":"gw","POD_PORTS":"[{\"containerPort\":8080}]","UNPRIVILEGED_POD":"true"}"#,
+                "CLUSTER_ID":"k1","WORKLOAD_NAME":"gw","UNPRIVILEGED_POD":"true"}"#,
         );
         let scope = Scope::from_parts(
             "router~10.1.2.3~gw-1.edge~edge.svc.cluster.local",
@@ -246,8 +222,8 @@ mod tests {
             ("gw-sa", "k1")
         );
         assert_eq!(
-            (scope.interception, scope.app_ports, scope.privileged_ports),
-            (Interception::None, vec![8080], false)
+            (scope.interception, scope.privileged_ports),
+            (Interception::None, false)
         );
     }
 

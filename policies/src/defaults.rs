@@ -1,5 +1,6 @@
 //! The only home of Istio's default timeouts, limits, retries and names.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::kind::virtual_service::RetryWord;
@@ -85,6 +86,14 @@ pub const DRAIN_DURATION: Duration = Duration::from_secs(45);
 /// Time between the order to stop and the end of the proxy.
 pub const TERMINATION_DRAIN_DURATION: Duration = Duration::from_secs(5);
 /// Source address of inbound traffic to the application.
-pub const INBOUND_SOURCE: &str = "127.0.0.6";
+pub const INBOUND_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
+/// The same where the pod's address is an IPv6 one (Istio: `InboundPassthroughBindIpv6`).
+pub const INBOUND_SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
+/// Port of the proxy's admin server.
+pub const ADMIN_PORT: u16 = 15000;
+/// First port that needs no right to be bound.
+pub const UNPRIVILEGED_PORT_MIN: u16 = 1024;
 /// Ports that belong to the proxy; applications may not use them.
-pub const RESERVED_PORTS: [u16; 10] = [15000, 15001, 15002, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
+pub const RESERVED_PORTS: [u16; 10] = [
+    ADMIN_PORT, 15001, 15002, 15004, 15006, 15008, 15020, 15021, 15053, 15090,
+];

@@ -145,19 +145,22 @@ async fn a_request_target_names_its_host_without_tricks() {
 }
 
 #[tokio::test]
-async fn all_lines_of_a_forwarded_for_are_kept_and_an_expectation_goes_no_further() {
+async fn all_lines_of_a_forwarded_for_are_kept_and_an_expectation_or_a_claimed_certificate_goes_no_further() {
     let upstream = Upstream::start(|_| Behaviour::Echo);
     let mesh = mesh(&upstream).await;
     let mut client = Client::connect(mesh.address()).await;
     client
-        .send("POST / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        .send("POST / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2\r\nx-forwarded-client-cert: URI=spiffe://a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
         .await
         .expect("room");
     assert_eq!(client.raw(25).await, b"HTTP/1.1 100 Continue\r\n\r\n");
     assert_eq!(client.ask("abc").await.expect("a reply").text(), "abc");
     let seen = upstream.ledger().seen();
     assert_eq!(seen[0].field("x-forwarded-for"), Some("1.1.1.1,2.2.2.2,127.0.0.1"));
-    assert_eq!(seen[0].field("expect"), None);
+    assert_eq!(
+        (seen[0].field("expect"), seen[0].field("x-forwarded-client-cert")),
+        (None, None)
+    );
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::time::Instant;
 use weft_testkit::eventually::DEADLINE;
 
@@ -77,10 +78,23 @@ impl Drop for Demo {
         self.child.kill().ok();
         self.child.wait().ok();
         let deadline = Instant::now() + DEADLINE;
-        while children.iter().any(|(pid, _)| is_there(*pid)) && Instant::now() < deadline {
-            std::thread::yield_now();
+        let left: Vec<_> = children.iter().filter(|(pid, _)| !ends_by(*pid, deadline)).collect();
+        if !left.is_empty() {
+            eprintln!("children of the demo outlive it by {DEADLINE:?}: {left:?}");
         }
     }
+}
+
+/// Waits for the end of a process, not beyond `deadline`.
+fn ends_by(pid: u32, deadline: Instant) -> bool {
+    let id = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    let Ok(handle) = pidfd_open(id, PidfdFlags::empty()) else {
+        return true;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).expect("a time that can be waited for");
+    // It can be read from when the process has ended.
+    poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&left)).is_ok_and(|ready| ready > 0)
 }
 
 /// The parent of a process that has not ended.

@@ -11,7 +11,7 @@ use weft_testkit::{
     objects::{rules, service},
 };
 
-use crate::stage::{BOTH, HOST, Stage};
+use crate::stage::{BOTH, HOST, Side, Stage};
 
 const RULES: &str = r#"    - match: [{uri: {prefix: /abort}}]
       fault: {abort: {percentage: {value: 100}, httpStatus: 418}}
@@ -105,17 +105,16 @@ const CASES: &[Case] = &[
     ("GET", "/moved", &[HERE]),
 ];
 
-/// Status, fields that matter, body where the rules decide it, how often the upstream saw it, whether it took time.
-type Outcome = (u16, Vec<(String, String)>, String, usize, bool);
+/// Status, fields that matter, body where the rules decide it, how often the upstream saw it, how many delays were counted.
+type Outcome = (u16, Vec<(String, String)>, String, usize, u64);
 
-async fn outcome(stage: &Stage, upstream: &Upstream, (method, path, fields): Case) -> Outcome {
+async fn outcome(stage: &Stage, side: &Side, upstream: &Upstream, (method, path, fields): Case) -> Outcome {
     upstream.ledger().clear();
+    let before = side.delays().await;
     let mut client = Client::connect(stage.address()).await;
-    let started = Instant::now();
     let bytes = request(method, "shop.test", path, fields);
     client.send(bytes).await.expect("room");
     let reply = client.reply(method == "HEAD").await.expect("a reply");
-    let late = started.elapsed() >= Duration::from_millis(190);
     let lower = reply
         .head
         .fields
@@ -126,7 +125,8 @@ async fn outcome(stage: &Stage, upstream: &Upstream, (method, path, fields): Cas
         .collect();
     fields.sort();
     let body = if path == "/none" { String::new() } else { reply.text() };
-    (reply.status, fields, body, upstream.ledger().counts().requests, late)
+    let delays = side.delays().await - before;
+    (reply.status, fields, body, upstream.ledger().counts().requests, delays)
 }
 
 fn stage(upstream: &Upstream) -> Stage {
@@ -156,9 +156,9 @@ async fn faults_and_origins_are_the_same_through_envoy_and_through_us() {
     let mut theirs = Vec::new();
     let mut wrong = Vec::new();
     for who in BOTH {
-        let _side = stage.enter(who).await;
+        let side = stage.enter(who).await;
         for (index, case) in CASES.iter().enumerate() {
-            let outcome = outcome(&stage, &upstream, *case).await;
+            let outcome = outcome(&stage, &side, &upstream, *case).await;
             match theirs.get(index) {
                 None => theirs.push(outcome),
                 Some(expected) if *expected != outcome => {

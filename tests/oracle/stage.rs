@@ -130,6 +130,29 @@ impl Side {
         };
         found.unwrap_or_else(|| panic!("no {name} of {HOST}"))
     }
+
+    /// Requests that a rule has held back so far: by Envoy's counter, and by the flag of what we have answered.
+    pub(crate) async fn delays(&self) -> u64 {
+        match self {
+            Side::Envoy(envoy) => {
+                let stats = envoy.stats().await;
+                let delays = stats
+                    .iter()
+                    .filter(|(stat, _)| stat.ends_with(".fault.delays_injected"));
+                delays.map(|(_, value)| value).sum()
+            }
+            Side::Weft(proxy) => {
+                let page = client::get(proxy.admin(), "admin", "/stats/prometheus", &[]).await;
+                let page = page.expect("a page of metrics").text();
+                let delayed = page
+                    .lines()
+                    .filter(|line| line.starts_with("istio_requests_total{") && line.contains("response_flags=\"DI"));
+                delayed
+                    .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+                    .sum()
+            }
+        }
+    }
 }
 
 /// The known difference: Envoy counts requests over the limit of those in flight under a name of their own, which is newer

@@ -15,8 +15,6 @@ pub mod pb {
     pub use envoy_types::pb::envoy::config::rbac::v3 as rbac;
     pub use envoy_types::pb::envoy::config::route::v3 as route;
     pub use envoy_types::pb::envoy::config::trace::v3 as trace;
-    pub use envoy_types::pb::envoy::extensions::access_loggers::file::v3 as file_access_log;
-    pub use envoy_types::pb::envoy::extensions::access_loggers::stream::v3 as stream_access_log;
     pub use envoy_types::pb::envoy::extensions::filters::common::fault::v3 as common_fault;
     pub use envoy_types::pb::envoy::extensions::filters::http::cors::v3 as cors;
     pub use envoy_types::pb::envoy::extensions::filters::http::fault::v3 as fault;

@@ -231,7 +231,7 @@ fn not_yet(context: &Context<'_>, meta: &Meta, policy: &TrafficPolicy) {
             meta,
             path: path.to_owned(),
             problem: "is not acted upon yet".to_owned(),
-            fix: String::new(),
+            fix: "take it out: traffic is sent as if it were not there".to_owned(),
         });
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use weft_policies::Object;
+use weft_policies::defaults;
 use weft_policies::kind::gateway::{Gateway, Server};
 use weft_policies::kind::virtual_service::VirtualService;
 use weft_policies::labels::selects;
@@ -15,9 +16,6 @@ use super::inputs::{ListenerInputs, ListenerKind, Provenance, RouteInputs, Route
 use super::rules::{self, Binding};
 use super::{Plan, codes, names, opaque};
 use crate::world::{TargetPort, World};
-
-/// First port that needs no rights to bind.
-const UNPRIVILEGED: u16 = 1024;
 
 /// A server of a Gateway that is bound to this proxy.
 struct Bound<'a> {
@@ -135,7 +133,7 @@ fn ports<'c>(context: &'c Context<'_>) -> BTreeMap<(IpAddr, u16), Vec<Bound<'c>>
                 taken.entry((address, port)).or_insert(family);
                 if let Some(reason) = left_out(earlier, family) {
                     bound.left_out(context, index, port, reason);
-                } else if port < UNPRIVILEGED && !scope.privileged_ports {
+                } else if port < defaults::UNPRIVILEGED_PORT_MIN && !scope.privileged_ports {
                     bound.not_bindable(context, index, port);
                 } else {
                     let server = Bound {
@@ -205,6 +203,7 @@ impl Bound<'_> {
                 codes::NO_EFFECT,
                 format!("spec.servers[{index}].bind"),
                 "only an IP address can be bound here; the server is left out",
+                "write an IP address, or leave it out to bind all of them",
             );
         }
         address
@@ -226,14 +225,16 @@ impl Bound<'_> {
     }
 
     fn left_out(&self, context: &Context<'_>, index: usize, port: u16, reason: LeftOut) {
-        let (code, problem) = match reason {
+        let (code, problem, fix) = match reason {
             LeftOut::OtherProtocol => (
                 codes::PORT_CONFLICT,
                 format!("port {port} is taken by a server of another protocol that comes first"),
+                "choose another port",
             ),
             LeftOut::SecondTcp => (
                 codes::PORT_CONFLICT,
                 format!("port {port} is taken by a TCP server that comes first; they cannot be told apart"),
+                "choose another port",
             ),
             LeftOut::NotYet => (
                 codes::NO_EFFECT,
@@ -241,9 +242,10 @@ impl Bound<'_> {
                     "servers of protocol {} with these settings are not served yet; this one is left out",
                     self.server.port.protocol
                 ),
+                "serve it in plain text, or take the server out",
             ),
         };
-        self.note(context, code, format!("spec.servers[{index}]"), &problem);
+        self.note(context, code, format!("spec.servers[{index}]"), &problem, fix);
     }
 
     fn not_bindable(&self, context: &Context<'_>, index: usize, port: u16) {
@@ -253,17 +255,18 @@ impl Bound<'_> {
             codes::PRIVILEGED_PORT,
             format!("spec.servers[{index}].port.number"),
             &problem,
+            "choose a port from 1024 on, or give the gateway the right to bind it",
         );
     }
 
-    fn note(&self, context: &Context<'_>, code: &'static str, path: String, problem: &str) {
+    fn note(&self, context: &Context<'_>, code: &'static str, path: String, problem: &str, fix: &str) {
         context.note(Note {
             code,
             kind: "Gateway",
             meta: &self.gateway.meta,
             path,
             problem: problem.to_owned(),
-            fix: String::new(),
+            fix: fix.to_owned(),
         });
     }
 

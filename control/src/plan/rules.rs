@@ -115,7 +115,7 @@ fn applies(
             meta: &policy.meta,
             path: "spec.http".to_owned(),
             problem: format!("claims of tokens are not looked at yet, so the match on {key} never holds"),
-            fix: String::new(),
+            fix: "match on something else, such as a header".to_owned(),
         });
         return false;
     }

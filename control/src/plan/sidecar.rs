@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use weft_policies::defaults;
 use weft_policies::kind::protocol::Protocol;
 use weft_policies::kind::sidecar::{CaptureMode, ListenerPort};
 
@@ -14,8 +15,6 @@ use super::virtual_hosts::{self, Owner};
 use super::{Plan, codes, forward_proxy, names, unknown};
 use crate::scope::Interception;
 
-/// Ports below may need a right to bind them.
-const UNPRIVILEGED_PORT_MIN: u16 = 1024;
 /// Where bound listeners are that do not say where (Istio).
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Where captured listeners are that no address belongs to.
@@ -53,7 +52,7 @@ pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) {
         }
     }
     for ((address, port), slot) in slots.into_inner() {
-        if slot.bound && port < UNPRIVILEGED_PORT_MIN && !context.scope.privileged_ports {
+        if slot.bound && port < defaults::UNPRIVILEGED_PORT_MIN && !context.scope.privileged_ports {
             privileged(context, slot.view, port);
             continue;
         }
@@ -88,6 +87,7 @@ fn bind(context: &Context<'_>, at: usize, egress: &Egress) -> Option<Bind> {
                     "bind",
                     codes::NO_EFFECT,
                     "is a unix socket, which is not listened on yet".into(),
+                    "write an IP address",
                 );
                 return None;
             }
@@ -115,7 +115,8 @@ fn with_port<'c>(
     let hosts: Vec<&Host> = imported.filter(|host| host.port(number).is_some()).collect();
     if hosts.is_empty() {
         let problem = format!("no host that is imported here has port {number}, so nothing listens on it");
-        note(context, at, "hosts", codes::UNRESOLVED, problem);
+        let fix = "import a host with this port, or choose the port of one that is imported";
+        note(context, at, "hosts", codes::UNRESOLVED, problem, fix);
     }
     for host in &hosts {
         let Some(declared) = host.port(number) else { continue };
@@ -289,10 +290,11 @@ fn listener(context: &Context<'_>, address: IpAddr, port: u16, kind: ListenerKin
 
 fn privileged(context: &Context<'_>, at: usize, port: u16) {
     let problem = format!("port {port} cannot be bound by a proxy without rights");
-    note(context, at, "port.number", codes::PRIVILEGED_PORT, problem);
+    let fix = "choose a port from 1024 on, or give the proxy the right to bind it";
+    note(context, at, "port.number", codes::PRIVILEGED_PORT, problem, fix);
 }
 
-fn note(context: &Context<'_>, at: usize, field: &str, code: &'static str, problem: String) {
+fn note(context: &Context<'_>, at: usize, field: &str, code: &'static str, problem: String, fix: &str) {
     // Without a Sidecar object there is nobody to tell: its only listener is captured and imports everything.
     if let Some(sidecar) = &context.outbound.sidecar {
         context.note(Note {
@@ -301,7 +303,7 @@ fn note(context: &Context<'_>, at: usize, field: &str, code: &'static str, probl
             meta: &sidecar.meta,
             path: format!("spec.egress[{at}].{field}"),
             problem,
-            fix: String::new(),
+            fix: fix.to_owned(),
         });
     }
 }

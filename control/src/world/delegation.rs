@@ -63,7 +63,7 @@ impl Delegation {
                     .ok()
                     .cloned(),
             ),
-            _ => None,
+            HttpAction::Route(_) | HttpAction::Redirect(_) | HttpAction::DirectResponse(_) => None,
         });
         let delegates: Vec<Option<Policy>> = found.collect();
         if let Some(before) = before.filter(|before| before.is_of(root, &delegates)) {

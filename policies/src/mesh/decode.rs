@@ -1,7 +1,5 @@
 //! How the settings are read.
 
-use std::collections::BTreeMap;
-
 use super::{AccessLogEncoding, InboundTrafficMode, MeshConfig, MeshTrafficPolicy, PathNormalization, ProxyConfig};
 use crate::codes;
 use crate::decode::{Field, Fields, Sink, Span};
@@ -86,7 +84,6 @@ fn read(fields: &mut Fields<'_>) -> MeshConfig {
         dns_refresh_rate: fields
             .duration("dnsRefreshRate", Span::Positive)
             .unwrap_or(default.dns_refresh_rate),
-        discovery_selectors: fields.list("discoverySelectors", read_selector),
         ..base
     }
 }
@@ -181,19 +178,6 @@ fn read_locality(fields: &mut Fields<'_>) -> Option<LocalityLb> {
         enabled: setting.enabled.or(Some(true)),
         ..setting
     })
-}
-
-fn read_selector(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
-    let mut fields = field.fields()?;
-    let labels = fields.labels("matchLabels");
-    if fields.has("matchExpressions") {
-        // To ignore the condition would widen what the mesh sees.
-        field.error(
-            "holds `matchExpressions`, which weft does not take",
-            "use `matchLabels`",
-        );
-    }
-    Some(labels)
 }
 
 fn read_proxy(fields: &mut Fields<'_>) -> ProxyConfig {

@@ -1,6 +1,5 @@
 //! The settings and their defaults.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::defaults;
@@ -73,8 +72,6 @@ pub struct MeshConfig {
     pub enable_tracing: bool,
     /// Metrics of proxy and application behind one port.
     pub enable_prometheus_merge: bool,
-    /// Label selectors of namespaces that are looked at (`matchLabels` of each, any of them); empty: all.
-    pub discovery_selectors: Vec<BTreeMap<String, String>>,
     /// Settings of proxies.
     pub default_config: ProxyConfig,
 }
@@ -116,7 +113,6 @@ impl Default for MeshConfig {
             access_log_encoding: AccessLogEncoding::Text,
             enable_tracing: true,
             enable_prometheus_merge: true,
-            discovery_selectors: Vec::new(),
             default_config: ProxyConfig::default(),
         }
     }

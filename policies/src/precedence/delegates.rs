@@ -84,7 +84,7 @@ pub fn with_delegates(
         };
         let found = match &rule.action {
             HttpAction::Delegate(named) => delegate_of(all, mesh_default, &root.meta.namespace, named).ok(),
-            _ => None,
+            HttpAction::Route(_) | HttpAction::Redirect(_) | HttpAction::DirectResponse(_) => None,
         };
         let Some(delegate) = found else {
             http.push(HttpRoute {

@@ -18,7 +18,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) struct Resolver {
     server: Option<SocketAddr>,
     /// One for each family, made when it is first asked for.
-    by_family: BTreeMap<u8, TokioResolver>,
+    by_family: BTreeMap<Family, TokioResolver>,
 }
 
 impl Resolver {
@@ -32,12 +32,12 @@ impl Resolver {
 
     /// The resolver for a family; `None` while the machine has none, which is looked at again each time.
     pub(super) fn of(&mut self, family: Family) -> Option<TokioResolver> {
-        if let Some(known) = self.by_family.get(&(family as u8)) {
+        if let Some(known) = self.by_family.get(&family) {
             return Some(known.clone());
         }
         match build(self.server, family) {
             Ok(resolver) => {
-                self.by_family.insert(family as u8, resolver.clone());
+                self.by_family.insert(family, resolver.clone());
                 Some(resolver)
             }
             Err(error) => {

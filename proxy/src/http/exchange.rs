@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::body::Upload;
@@ -244,6 +244,13 @@ impl Drop for Exchange {
 }
 
 /// Size of header lines on the wire: name, value, colon, blank and line end.
+/// The size of a request's head as HTTP/1 writes it, short of its empty line.
+pub(crate) fn request_head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap) -> u64 {
+    /// What a request line has besides its method and path: two spaces, the version, the end of the line.
+    const REST: usize = " ".len() * 2 + "HTTP/1.1".len() + "\r\n".len();
+    (method.as_str().len() + uri.path().len() + REST) as u64 + head_bytes(headers)
+}
+
 pub(crate) fn head_bytes(headers: &HeaderMap) -> u64 {
     headers
         .iter()

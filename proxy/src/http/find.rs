@@ -136,20 +136,16 @@ fn lead(
 }
 
 fn upstream(snapshot: &Snapshot, context: &ConnContext, route: &Arc<Route>, forward: &Forward) -> Result<Way, Failed> {
-    let chosen = forward.choice.choose();
-    let place = forward
-        .choice
-        .destinations()
-        .iter()
-        .position(|one| std::ptr::eq(one, chosen));
-    match (snapshot.cluster(chosen.cluster.slot), place) {
-        (Some(cluster), Some(place)) => Ok(Way::Upstream {
+    let place = forward.choice.choose();
+    let chosen = &forward.choice.destinations()[place];
+    match snapshot.cluster(chosen.cluster.slot) {
+        Some(cluster) => Ok(Way::Upstream {
             route: route.clone(),
             cluster: cluster.clone(),
             place,
             mirrors: mirrors(snapshot, context, forward),
         }),
-        _ => Err(Failed {
+        None => Err(Failed {
             failure: Failure::Route(RouteFailure::NoCluster),
             route: Some(route.clone()),
         }),

@@ -18,7 +18,7 @@ use super::body::{ReplyBody, RequestBody, Upload};
 use super::conn::ConnContext;
 use super::copy::Copies;
 use super::deadline::Deadline;
-use super::exchange::{Exchange, head_bytes};
+use super::exchange::{Exchange, request_head_bytes};
 use super::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
 use super::find::{Way, find};
 use super::finish::{close_if, fail, finish, is_unread, path_redirect, shape, stream, without_body};
@@ -113,8 +113,8 @@ impl From<RouteFailure> for Failed {
 
 fn begin(context: &ConnContext, request: &Request<Incoming>) -> Exchange {
     context.requests.set(context.requests.get().saturating_add(1));
-    let line = request.method().as_str().len() + request.uri().path().len() + 12;
-    let mut exchange = Exchange::begin(context, line as u64 + head_bytes(request.headers()));
+    let head_bytes = request_head_bytes(request.method(), request.uri(), request.headers());
+    let mut exchange = Exchange::begin(context, head_bytes);
     exchange.set_original_destination(context.origin.original_destination());
     if grpc::is_call(request.headers()) {
         exchange.set_grpc();

@@ -18,6 +18,7 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// `x-forwarded-proto`.
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const X_ENVOY_EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 /// `x-forwarded-host`.
 pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -145,6 +146,9 @@ pub(crate) fn describe_client(headers: &mut HeaderMap, context: &ConnContext) {
         if manager.trusted_hops == 0 {
             headers.insert(X_ENVOY_EXTERNAL_ADDRESS, context.peer_value.clone());
         }
+    }
+    if !manager.keep_client_cert {
+        headers.remove(X_FORWARDED_CLIENT_CERT);
     }
     let from_here = manager.use_remote_address && manager.trusted_hops == 0;
     if from_here || !headers.contains_key(X_FORWARDED_PROTO) {

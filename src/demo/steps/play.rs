@@ -15,23 +15,35 @@ use crate::demo::{diagnose, live};
 /// No step takes longer.
 const STEP_AFTER: Duration = Duration::from_secs(40);
 
-/// Names of the steps.
-const NAMES: [&str; 5] = [
-    "a canary: everything to reviews v1, then the shares of the rule",
-    "one user sees another version",
-    "a breaker refuses what is too much, and counts it",
-    "an endpoint that fails is left out, and comes back",
-    "latencies out of the proxies' histograms",
+#[derive(Clone, Copy)]
+enum Part {
+    Shares,
+    User,
+    Breaker,
+    Outlier,
+    Latency,
+}
+
+/// The steps and their names.
+const PARTS: [(Part, &str); 5] = [
+    (
+        Part::Shares,
+        "a canary: everything to reviews v1, then the shares of the rule",
+    ),
+    (Part::User, "one user sees another version"),
+    (Part::Breaker, "a breaker refuses what is too much, and counts it"),
+    (Part::Outlier, "an endpoint that fails is left out, and comes back"),
+    (Part::Latency, "latencies out of the proxies' histograms"),
 ];
 
 /// Plays all steps; one that fails does not keep the others from being played.
 pub(in crate::demo) async fn play(play: &Play) -> Vec<Step> {
-    let mut steps = Vec::with_capacity(NAMES.len());
-    for (index, name) in NAMES.into_iter().enumerate() {
+    let mut steps = Vec::with_capacity(PARTS.len());
+    for (index, (part, name)) in PARTS.into_iter().enumerate() {
         play.view.say("");
         play.view.say(&format!("{}. {name}", index + 1));
         let mut figures = Value::Null;
-        let done = timeout(STEP_AFTER, one(play, index, &mut figures)).await;
+        let done = timeout(STEP_AFTER, one(play, part, &mut figures)).await;
         let done = done.unwrap_or_else(|_| Err(anyhow!("not done after {STEP_AFTER:?}")));
         let problem = match done {
             Ok(()) => None,
@@ -51,18 +63,18 @@ pub(in crate::demo) async fn play(play: &Play) -> Vec<Step> {
     steps
 }
 
-async fn one(play: &Play, index: usize, figures: &mut Value) -> Result<()> {
+async fn one(play: &Play, part: Part, figures: &mut Value) -> Result<()> {
     // A process that does not answer is found here, not by waiting for each request that it swallows.
     let silent = diagnose::silent(&play.stage).await;
     if !silent.is_empty() {
         return Err(anyhow!("not every process answers"));
     }
-    match index {
-        0 => shares::step(play, figures).await,
-        1 => user::step(play, figures).await,
-        2 => breaker::step(play, figures).await,
-        3 => outlier::step(play, figures).await,
-        _ => latency::step(play, figures).await,
+    match part {
+        Part::Shares => shares::step(play, figures).await,
+        Part::User => user::step(play, figures).await,
+        Part::Breaker => breaker::step(play, figures).await,
+        Part::Outlier => outlier::step(play, figures).await,
+        Part::Latency => latency::step(play, figures).await,
     }
 }
 

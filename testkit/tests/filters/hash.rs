@@ -36,7 +36,7 @@ async fn owners(mesh: &Mesh) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_keys_of_an_ejected_endpoint_move_and_return() {
+async fn the_keys_of_an_ejected_endpoint_move_and_most_others_stay() {
     for balancer in ["ringHash: {minimumRingSize: 1024}", "maglev: {tableSize: 65537}"] {
         let ill = Arc::new(AtomicBool::new(false));
         let told = ill.clone();
@@ -50,7 +50,7 @@ async fn the_keys_of_an_ejected_endpoint_move_and_return() {
             }),
         ];
         let pods: Vec<_> = upstreams.iter().map(|upstream| ("v1", upstream.address())).collect();
-        let outliers = ", outlierDetection: {consecutive5xxErrors: 1, interval: 1s, baseEjectionTime: 1s, \
+        let outliers = ", outlierDetection: {consecutive5xxErrors: 1, interval: 1s, baseEjectionTime: 1h, \
                         maxEjectionPercent: 50}";
         let mesh = Mesh::start(&[service("web", &pods)], &objects(balancer, outliers), 4).await;
         let before = owners(&mesh).await;
@@ -62,16 +62,11 @@ async fn the_keys_of_an_ejected_endpoint_move_and_return() {
         assert_eq!(mesh.get("/", &[("x-key", &key)]).await.status, 500);
         ill.store(false, Relaxed);
         let during = owners(&mesh).await;
-        let moved = during.iter().filter(|owner| *owner == "d").count();
-        // Unless its time was over already, nobody is sent there, and most others stay where they were.
+        assert!(!during.contains(&"d".to_owned()), "{balancer}: {during:?}");
         let out = sum(&mesh, "envoy_cluster_outlier_detection_ejections_active", &["|web."]).await;
-        assert!(moved == 0 || out == 0.0, "{balancer}: {during:?}");
+        assert_eq!(out, 1.0, "{balancer}");
         let kept = before.iter().zip(&during).filter(|(one, other)| one == other).count();
         assert!(kept >= (KEYS - of_d) / 2, "{balancer}: {kept}");
-        eventually("the keys return", async || {
-            (owners(&mesh).await == before).then_some(())
-        })
-        .await;
     }
 }
 

@@ -4,18 +4,12 @@ use std::collections::BTreeSet;
 
 use weft_xds::{pack, pb};
 
+use super::inspectors::{self, HTTP_INBOUND, RAW, TLS};
 use super::{http, tcp};
 use crate::generate::{rds, wire};
 use crate::plan::inputs::{InboundPort, ListenerInputs, Peers};
 use crate::plan::names;
 use weft_policies::kind::protocol::Protocol;
-
-/// What the HTTP inspector calls the protocols that a route table can serve (Istio: `plaintextHTTPALPNs`).
-const HTTP_PROTOCOLS: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
-/// What the TLS inspector calls bytes that are no TLS.
-const RAW: &str = "raw_buffer";
-/// What it calls those that are.
-const TLS: &str = "tls";
 
 /// What a chain takes, and whether it serves requests or copies bytes.
 struct Way {
@@ -60,12 +54,12 @@ pub(super) fn bound(listener: &mut pb::listener::Listener, inputs: &ListenerInpu
     listener.filter_chains = chains(inputs, port, &stat_prefix, None);
     let mut filters = Vec::new();
     if looks_at_tls(port.protocol, port.peers) {
-        filters.push(tls_inspector());
+        filters.push(inspectors::tls());
     }
     if port.peers == Peers::Anybody && port.protocol == Protocol::Detect {
-        filters.push(http_inspector());
+        filters.push(inspectors::http());
     }
-    detect(listener, inputs, filters);
+    inspectors::attach(listener, filters, inputs.detection_timeout);
 }
 
 /// All captured connections: declared ports have chains of their own, all others one for requests and one for bytes.
@@ -93,10 +87,10 @@ pub(super) fn captured(
     )];
     // Where the server speaks first, waiting for the client's first bytes would be waiting for ever.
     let needs_no_tls = ports.iter().filter(|port| !looks_at_tls(port.protocol, port.peers));
-    filters.push(off_for(tls_inspector(), needs_no_tls));
+    filters.push(off_for(inspectors::tls(), needs_no_tls));
     let declared = ports.iter().filter(|port| port.protocol != Protocol::Detect);
-    filters.push(off_for(http_inspector(), declared));
-    detect(listener, inputs, filters);
+    filters.push(off_for(inspectors::http(), declared));
+    inspectors::attach(listener, filters, inputs.detection_timeout);
 }
 
 /// Ports that nobody has declared.
@@ -149,7 +143,7 @@ fn matching(port: Option<u16>, transport: &str, http_only: bool) -> pb::listener
         destination_port: port.map(|port| wire::u32_value(port.into())),
         transport_protocol: transport.to_owned(),
         application_protocols: if http_only {
-            HTTP_PROTOCOLS.map(str::to_owned).to_vec()
+            HTTP_INBOUND.map(str::to_owned).to_vec()
         } else {
             Vec::new()
         },
@@ -160,30 +154,6 @@ fn matching(port: Option<u16>, transport: &str, http_only: bool) -> pb::listener
 /// Whether a port's chains ask for TLS or its absence.
 fn looks_at_tls(protocol: Protocol, peers: Peers) -> bool {
     ways(protocol, peers).iter().any(|way| !way.transport.is_empty())
-}
-
-fn detect(listener: &mut pb::listener::Listener, inputs: &ListenerInputs, filters: Vec<pb::listener::ListenerFilter>) {
-    if filters.is_empty() {
-        return;
-    }
-    listener.listener_filters = filters;
-    // Zero waits without a limit; a client that stays silent for longer is taken for opaque bytes.
-    listener.listener_filters_timeout = Some(wire::duration(inputs.detection_timeout));
-    listener.continue_on_listener_filters_timeout = true;
-}
-
-fn tls_inspector() -> pb::listener::ListenerFilter {
-    wire::listener_filter(
-        "envoy.filters.listener.tls_inspector",
-        pack(&pb::tls_inspector::TlsInspector::default()),
-    )
-}
-
-fn http_inspector() -> pb::listener::ListenerFilter {
-    wire::listener_filter(
-        "envoy.filters.listener.http_inspector",
-        pack(&pb::http_inspector::HttpInspector::default()),
-    )
 }
 
 /// A listener filter that leaves these ports alone (Istio: `listener_builder.go: buildListenerFilterPredicates`).

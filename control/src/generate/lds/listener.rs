@@ -2,19 +2,13 @@
 
 use std::time::Duration;
 
-use weft_xds::{Resource, pack, pb};
+use weft_xds::{Resource, pb};
 
+use super::inspectors::{self, HTTP_OUTBOUND, RAW, TLS};
 use super::{application, http, tcp};
 use crate::generate::wire;
 use crate::plan::inputs::{ListenerInputs, ListenerKind, OpaqueInputs, Unknown};
 use crate::plan::names;
-
-/// What the HTTP inspector calls the protocols that a route table can serve (Istio: `plaintextHTTPALPNs`). HTTP/1.0 is
-/// not among them: it would only be refused, and passes as opaque bytes.
-const HTTP_PROTOCOLS: [&str; 2] = ["http/1.1", "h2c"];
-
-/// What the TLS inspector calls bytes that are no TLS.
-const RAW: &str = "raw_buffer";
 
 /// Generates the listener.
 pub fn listener(inputs: &ListenerInputs) -> Resource {
@@ -71,7 +65,9 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
             opaque,
             unknown,
         } => {
-            detect(&mut listener, inputs);
+            // The first bytes decide about the chain.
+            let filters = vec![inspectors::tls(), inspectors::http()];
+            inspectors::attach(&mut listener, filters, inputs.detection_timeout);
             let chain = http::chain(
                 &stat_prefix,
                 routes,
@@ -88,10 +84,8 @@ fn message(inputs: &ListenerInputs) -> pb::listener::Listener {
 /// Opaque bytes by network and by the name of a TLS handshake; what no chain takes is an unknown destination.
 fn opaque(listener: &mut pb::listener::Listener, chains: &[OpaqueInputs], unknown: &Unknown) {
     if chains.iter().any(|chain| !chain.server_names.is_empty()) {
-        listener.listener_filters = vec![tls_inspector()];
         // However long a client hesitates, nothing is known of it before its first bytes.
-        listener.listener_filters_timeout = Some(wire::duration(Duration::ZERO));
-        listener.continue_on_listener_filters_timeout = true;
+        inspectors::attach(listener, vec![inspectors::tls()], Duration::ZERO);
     }
     let (all, some): (Vec<_>, Vec<_>) = tcp::chains(chains)
         .into_iter()
@@ -120,7 +114,7 @@ fn detected(
     http.filter_chain_match = Some(pb::listener::FilterChainMatch {
         prefix_ranges: ranges,
         transport_protocol: RAW.to_owned(),
-        application_protocols: HTTP_PROTOCOLS.map(str::to_owned).to_vec(),
+        application_protocols: HTTP_OUTBOUND.map(str::to_owned).to_vec(),
         ..Default::default()
     });
     listener.filter_chains = vec![http];
@@ -136,7 +130,7 @@ fn detected(
             continue;
         }
         // For the same reason plain bytes and TLS need a chain each: HTTP asks for plain bytes.
-        for transport in [RAW, "tls"] {
+        for transport in [RAW, TLS] {
             let mut chain = chain.clone();
             chain.filter_chain_match.get_or_insert_default().transport_protocol = transport.to_owned();
             listener.filter_chains.push(chain);
@@ -145,27 +139,6 @@ fn detected(
     if listener.default_filter_chain.is_none() {
         listener.default_filter_chain = Some(unknown_chain(unknown));
     }
-}
-
-/// The first bytes decide about the chain.
-fn detect(listener: &mut pb::listener::Listener, inputs: &ListenerInputs) {
-    listener.listener_filters = vec![
-        tls_inspector(),
-        wire::listener_filter(
-            "envoy.filters.listener.http_inspector",
-            pack(&pb::http_inspector::HttpInspector::default()),
-        ),
-    ];
-    // Zero waits without a limit; a client that stays silent for longer is taken for opaque bytes.
-    listener.listener_filters_timeout = Some(wire::duration(inputs.detection_timeout));
-    listener.continue_on_listener_filters_timeout = true;
-}
-
-fn tls_inspector() -> pb::listener::ListenerFilter {
-    wire::listener_filter(
-        "envoy.filters.listener.tls_inspector",
-        pack(&pb::tls_inspector::TlsInspector::default()),
-    )
 }
 
 /// Everything captured arrives here; what has no listener of its own is an unknown destination.

@@ -4,6 +4,7 @@
 
 mod application;
 mod http;
+mod inspectors;
 mod listener;
 mod tcp;
 

@@ -1,6 +1,6 @@
 //! Clusters that stand for the application.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use weft_policies::defaults;
 use weft_policies::kind::connection_pool::{ConnectionPool, H2UpgradePolicy, HttpSettings};
@@ -11,9 +11,6 @@ use crate::plan::context::Context;
 use crate::plan::inputs::{ApplicationAddress, ClusterInputs, ClusterKind, MeshFacts};
 use crate::plan::{clusters, names};
 use crate::scope::Interception;
-
-/// Source of connections to an application of an IPv6 pod (Istio: `InboundPassthroughBindIpv6`).
-const SOURCE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6));
 
 /// The cluster of a port.
 pub(super) fn application(context: &Context<'_>, served: &Served) -> ClusterInputs {
@@ -77,8 +74,8 @@ fn source(context: &Context<'_>, application: &ApplicationAddress) -> Option<IpA
         ApplicationAddress::Socket(_) => false,
     };
     let source = match context.scope.ip {
-        IpAddr::V4(_) => defaults::INBOUND_SOURCE.parse().ok(),
-        IpAddr::V6(_) => Some(SOURCE_V6),
+        IpAddr::V4(_) => Some(IpAddr::V4(defaults::INBOUND_SOURCE)),
+        IpAddr::V6(_) => Some(IpAddr::V6(defaults::INBOUND_SOURCE_V6)),
     };
     source.filter(|_| captured && to_pod)
 }

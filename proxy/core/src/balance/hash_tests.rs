@@ -27,7 +27,7 @@ fn owners(table: &HashTable, set: &EndpointSet, load: &Figures) -> Vec<usize> {
 }
 
 #[test]
-fn only_the_keys_of_whoever_leaves_move() {
+fn only_the_keys_of_whoever_leaves_move_and_they_return_with_it() {
     for table in [RING, MAGLEV] {
         let set = weighted(&[1; 10]);
         let before = owners(&table, &set, &Figures::default());
@@ -36,6 +36,7 @@ fn only_the_keys_of_whoever_leaves_move() {
         assert!(!after.contains(&3));
         // A tenth has to move; Ketama's points are few and Maglev's slots shift a little.
         assert!((800..2_200).contains(&moved), "{table:?}: {moved}");
+        assert!(owners(&table, &set, &Figures::default()) == before, "{table:?}");
     }
 }
 

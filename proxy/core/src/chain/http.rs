@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,14 +50,12 @@ pub struct HttpConnectionManager {
     pub upgrades: Vec<Upgrade>,
     /// The text of `via`, empty for none.
     pub via: Arc<str>,
-    /// What happens to `x-forwarded-client-cert`.
-    pub forward_client_cert: ForwardClientCert,
+    /// `x-forwarded-client-cert` is forwarded as it came; else it is taken out.
+    pub keep_client_cert: bool,
     /// `100 Continue` is left to the upstream.
     pub proxy_100_continue: bool,
     /// Filters that are on.
     pub filters: HttpFilters,
-    /// Logs.
-    pub access_logs: Vec<AccessLog>,
 }
 
 impl HttpConnectionManager {
@@ -144,18 +141,10 @@ pub struct Http2Options {
 pub struct HttpTimeouts {
     /// A connection without requests.
     pub connection_idle: Option<Duration>,
-    /// The life of a connection.
-    pub connection_duration_max: Option<Duration>,
     /// A silent stream.
     pub stream_idle: Option<Duration>,
-    /// The life of a stream.
-    pub stream_duration_max: Option<Duration>,
     /// Headers, from their first byte.
     pub request_headers: Option<Duration>,
-    /// The whole request, from its first byte.
-    pub request: Option<Duration>,
-    /// How long a draining connection is waited for.
-    pub drain: Option<Duration>,
 }
 
 /// What happens to the upstream's `server` header.
@@ -182,22 +171,6 @@ pub enum StripPort {
     Any,
 }
 
-/// What happens to `x-forwarded-client-cert`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum ForwardClientCert {
-    /// Taken out.
-    #[default]
-    Sanitize,
-    /// Forwarded over mutual TLS.
-    ForwardOnly,
-    /// Appended to over mutual TLS.
-    AppendForward,
-    /// Replaced over mutual TLS.
-    SanitizeSet,
-    /// Forwarded.
-    AlwaysForwardOnly,
-}
-
 /// Filters that routes may configure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct HttpFilters {
@@ -209,24 +182,4 @@ pub struct HttpFilters {
     pub cors_before_fault: bool,
     /// Client-sent `x-envoy-*` control headers are not looked at.
     pub suppress_envoy_headers: bool,
-}
-
-/// A log of requests or connections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessLog {
-    /// Where it is written: a path, `/dev/stdout` or `/dev/stderr`.
-    pub path: Arc<str>,
-    /// How.
-    pub format: AccessLogFormat,
-}
-
-/// The layout of a log line, in the source's own text: whoever writes the log compiles it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessLogFormat {
-    /// Envoy's default line.
-    Default,
-    /// A line with `%…%` operators.
-    Text(Arc<str>),
-    /// An object whose values have `%…%` operators.
-    Json(BTreeMap<String, String>),
 }

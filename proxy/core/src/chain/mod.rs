@@ -13,8 +13,8 @@ mod tests;
 
 pub use find::{ConnectionFacts, TransportProtocol};
 pub use http::{
-    AccessLog, AccessLogFormat, Codec, ForwardClientCert, Http1Options, Http2Options, HttpConnectionManager,
-    HttpFilters, HttpTimeouts, RouteSource, ServerHeader, StripPort,
+    Codec, Http1Options, Http2Options, HttpConnectionManager, HttpFilters, HttpTimeouts, RouteSource, ServerHeader,
+    StripPort,
 };
 pub use listener::{ChainMatch, Cidr, CidrError, Direction, FilterChain, Inspectors, Listener, Network, SourceType};
 pub use listeners::Listeners;

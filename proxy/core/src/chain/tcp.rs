@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::http::AccessLog;
 use crate::route::{ClusterRef, SplitPattern, SplitState};
 
 /// A connection that is copied to a cluster.
@@ -17,8 +16,6 @@ pub struct TcpProxy {
     pub duration_max: Option<Duration>,
     /// Tries to connect.
     pub connect_attempts_max: u32,
-    /// Logs.
-    pub access_logs: Vec<AccessLog>,
 }
 
 /// Where connections go.

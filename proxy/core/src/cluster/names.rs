@@ -41,10 +41,12 @@ pub struct Name {
     pub locality: Arc<Locality>,
     /// Whose it is.
     pub workload: Option<Arc<Workload>>,
+    /// What its endpoints are called where that is another name.
+    pub hostname: Option<Arc<str>>,
 }
 
 /// Which addresses of a name are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// IPv6, and IPv4 where there is none.
     Ipv6Preferred,
@@ -118,7 +120,7 @@ impl Names {
                 priority: name.priority,
                 locality: name.locality.clone(),
                 workload: name.workload.clone(),
-                hostname: Some(name.host.as_ref().into()),
+                hostname: Some(name.hostname.clone().unwrap_or_else(|| name.host.as_ref().into())),
             }));
         }
         EndpointSet::new(endpoints, self.overprovisioning_percent)
@@ -178,6 +180,7 @@ mod tests {
             priority: 0,
             locality: Arc::default(),
             workload: None,
+            hostname: None,
         };
         let strict = Names {
             names: [name("a.test", 1), name("b.test", 3)].into(),

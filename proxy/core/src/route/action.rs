@@ -163,11 +163,12 @@ pub enum HostRewrite {
 }
 
 impl ClusterChoice {
-    /// Takes the next place in the split. Wait-free, and shared by all workers.
+    /// Takes the next turn in the split: the place of a destination among [`Self::destinations`]. Wait-free, and shared by
+    /// all workers.
     #[inline]
-    pub fn choose(&self) -> &Destination {
+    pub fn choose(&self) -> usize {
         match self {
-            Self::One(destination) => destination,
+            Self::One(_) => 0,
             Self::Weighted(split) => split.choose(),
         }
     }

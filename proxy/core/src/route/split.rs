@@ -101,10 +101,10 @@ impl WeightedSplit {
         })
     }
 
-    /// Takes the next place.
+    /// Takes the next turn: the place of a destination among [`Self::destinations`].
     #[inline]
-    pub fn choose(&self) -> &Destination {
-        &self.destinations[self.pattern.pick(self.state.advance())]
+    pub fn choose(&self) -> usize {
+        self.pattern.pick(self.state.advance())
     }
 
     /// The destinations, in the order of the rule.

@@ -14,7 +14,7 @@ use crate::http::body::{RequestBody, Upload};
 use crate::http::conn::ConnContext;
 use crate::http::copy::Copies;
 use crate::http::deadline::Deadline;
-use crate::http::exchange::{Exchange, head_bytes};
+use crate::http::exchange::{Exchange, request_head_bytes};
 use crate::http::failure::{Failure, RequestFailure, RouteFailure, UpstreamFailure};
 use crate::http::finish::stream;
 use crate::http::relay_headers;
@@ -74,8 +74,8 @@ pub(in crate::http) fn copy(
             shadow(request.headers_mut());
         }
         relay_headers::frame(&mut request);
-        let line = parts.method.as_str().len() + parts.uri.path().len() + 12;
-        let mut exchange = Exchange::begin_copy(context, line as u64 + head_bytes(request.headers()));
+        let head_bytes = request_head_bytes(&parts.method, &parts.uri, request.headers());
+        let mut exchange = Exchange::begin_copy(context, head_bytes);
         exchange.set_destination(&cluster.labels);
         if is_grpc {
             exchange.set_grpc();

@@ -40,8 +40,6 @@ pub(super) const REQUEST_HEADERS_KB_LIMIT: u32 = 8192;
 pub(super) const REQUEST_HEADERS_MAX: u32 = 100;
 /// `HttpConnectionManager.stream_idle_timeout`.
 pub(super) const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// `HttpConnectionManager.drain_timeout`.
-pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// `HttpConnectionManager.server_name`: Envoy's default names Envoy; ours names us.
 pub(super) const SERVER_NAME: &str = "weft";
 /// `Http2ProtocolOptions.max_concurrent_streams`.

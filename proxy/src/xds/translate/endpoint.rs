@@ -74,15 +74,42 @@ fn name(
     locality: &Arc<Locality>,
     source: &pb::endpoint::LbEndpoint,
 ) -> Outcome<Name> {
-    let HostPort { host, port } = host_port(inline(source)?.address.as_ref()).at("endpoint.address")?;
+    let common = common(context, source)?;
+    let HostPort { host, port } = host_port(common.address).at("endpoint.address")?;
     Ok(Name {
         host,
         port,
-        weight: number(source.load_balancing_weight.as_ref()).unwrap_or(1),
-        health: health(context, source.health_status)?,
+        weight: common.weight,
+        health: common.health,
         priority,
         locality: locality.clone(),
         workload: workload(source),
+        hostname: common.hostname,
+    })
+}
+
+/// What an endpoint says of itself, be it by address or by name.
+struct Common<'s> {
+    address: Option<&'s pb::core::Address>,
+    weight: u32,
+    health: Health,
+    hostname: Option<Arc<str>>,
+}
+
+fn common<'s>(context: &mut Context<'_>, source: &'s pb::endpoint::LbEndpoint) -> Outcome<Common<'s>> {
+    let inline = inline(source)?;
+    refuse(
+        !inline.additional_addresses.is_empty(),
+        "endpoint.additional_addresses",
+        "one address an endpoint",
+    )?;
+    Ok(Common {
+        address: inline.address.as_ref(),
+        weight: number(source.load_balancing_weight.as_ref()).unwrap_or(1),
+        health: health(context, source.health_status)?,
+        hostname: Some(inline.hostname.as_str())
+            .filter(|name| !name.is_empty())
+            .map(Arc::from),
     })
 }
 
@@ -112,22 +139,15 @@ fn endpoint(
     locality: &Arc<Locality>,
     source: &pb::endpoint::LbEndpoint,
 ) -> Outcome<Endpoint> {
-    let inline = inline(source)?;
-    refuse(
-        !inline.additional_addresses.is_empty(),
-        "endpoint.additional_addresses",
-        "one address an endpoint",
-    )?;
+    let common = common(context, source)?;
     Ok(Endpoint {
-        address: socket_address(inline.address.as_ref()).at("endpoint.address")?,
-        weight: number(source.load_balancing_weight.as_ref()).unwrap_or(1),
-        health: health(context, source.health_status)?,
+        address: socket_address(common.address).at("endpoint.address")?,
+        weight: common.weight,
+        health: common.health,
         priority,
         locality: locality.clone(),
         workload: workload(source),
-        hostname: Some(inline.hostname.as_str())
-            .filter(|name| !name.is_empty())
-            .map(Arc::from),
+        hostname: common.hostname,
     })
 }
 

@@ -2,13 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_proxy_core::chain::{
-    Codec, ForwardClientCert, Http1Options, Http2Options, HttpConnectionManager, HttpFilters, HttpTimeouts,
-    RouteSource, ServerHeader, StripPort,
+    Codec, Http1Options, Http2Options, HttpConnectionManager, HttpFilters, HttpTimeouts, RouteSource, ServerHeader,
+    StripPort,
 };
 use weft_proxy_core::route::{EscapedSlashes, PathNormalization, Upgrade};
 use weft_xds::{pb, unpack};
 
-use super::access_log::access_logs;
 use super::context::Context;
 use super::defaults;
 use super::error::{At, Outcome, Problem, invalid, refuse, unsupported};
@@ -26,8 +25,9 @@ pub(super) fn manager(
         "path_normalization_options",
         "use normalize_path and merge_slashes",
     )?;
-    note_ignored(context, source);
     let common = source.common_http_protocol_options.unwrap_or_default();
+    note_ignored(context, source);
+    note_limits(context, source, &common);
     let upgrades = source.upgrade_configs.iter().map(|upgrade| Upgrade {
         kind: upgrade.upgrade_type.to_ascii_lowercase().into(),
         enabled: upgrade.enabled.as_ref().is_none_or(|enabled| enabled.value),
@@ -67,10 +67,9 @@ pub(super) fn manager(
         always_set_request_id_in_response: source.always_set_request_id_in_response,
         upgrades: upgrades.collect(),
         via: source.via.as_str().into(),
-        forward_client_cert: client_cert(source)?,
+        keep_client_cert: keeps_client_cert(source)?,
         proxy_100_continue: source.proxy_100_continue,
         filters: filters(context, source)?,
-        access_logs: access_logs(context, &source.access_log)?,
     })
 }
 
@@ -94,6 +93,31 @@ fn note_ignored(context: &mut Context<'_>, source: &pb::hcm::HttpConnectionManag
     context.ignore_if(source.proxy_status_config.is_some(), "proxy_status_config");
     context.ignore_if(truth(source.add_user_agent.as_ref()), "add_user_agent");
     context.ignore_if(source.append_x_forwarded_port, "append_x_forwarded_port");
+    context.ignore_if(!source.access_log.is_empty(), "access_log");
+}
+
+/// Zero is no limit.
+fn note_limits(
+    context: &mut Context<'_>,
+    source: &pb::hcm::HttpConnectionManager,
+    common: &pb::core::HttpProtocolOptions,
+) {
+    let is_set =
+        |limit: Option<&pb::protobuf::Duration>| limit.is_some_and(|limit| limit.seconds != 0 || limit.nanos != 0);
+    for (limit, name) in [
+        (
+            common.max_connection_duration.as_ref(),
+            "common_http_protocol_options.max_connection_duration",
+        ),
+        (
+            common.max_stream_duration.as_ref(),
+            "common_http_protocol_options.max_stream_duration",
+        ),
+        (source.request_timeout.as_ref(), "request_timeout"),
+        (source.drain_timeout.as_ref(), "drain_timeout"),
+    ] {
+        context.ignore_if(is_set(limit), name);
+    }
 }
 
 fn route_source(context: &mut Context<'_>, source: &pb::hcm::HttpConnectionManager) -> Outcome<RouteSource> {
@@ -187,19 +211,9 @@ fn timeouts(source: &pb::hcm::HttpConnectionManager, common: &pb::core::HttpProt
     let idle = limit(common.idle_timeout.as_ref(), Some(defaults::HTTP_IDLE_TIMEOUT));
     Ok(HttpTimeouts {
         connection_idle: idle.at("common_http_protocol_options.idle_timeout")?,
-        connection_duration_max: limit(common.max_connection_duration.as_ref(), None)
-            .at("common_http_protocol_options.max_connection_duration")?,
         stream_idle: limit(source.stream_idle_timeout.as_ref(), Some(defaults::STREAM_IDLE_TIMEOUT))
             .at("stream_idle_timeout")?,
-        stream_duration_max: limit(common.max_stream_duration.as_ref(), None)
-            .at("common_http_protocol_options.max_stream_duration")?,
         request_headers: limit(source.request_headers_timeout.as_ref(), None).at("request_headers_timeout")?,
-        request: limit(source.request_timeout.as_ref(), None).at("request_timeout")?,
-        drain: Some(
-            duration(source.drain_timeout.as_ref())
-                .at("drain_timeout")?
-                .unwrap_or(defaults::DRAIN_TIMEOUT),
-        ),
     })
 }
 
@@ -231,14 +245,13 @@ fn strip_port(source: &pb::hcm::HttpConnectionManager) -> StripPort {
     }
 }
 
-fn client_cert(source: &pb::hcm::HttpConnectionManager) -> Outcome<ForwardClientCert> {
+/// `x-forwarded-client-cert` is believed only from peers that have shown a certificate, and none is asked for here: every
+/// mode but the last takes it out (Envoy: `mutateXfccRequestHeader`).
+fn keeps_client_cert(source: &pb::hcm::HttpConnectionManager) -> Outcome<bool> {
     use pb::hcm::http_connection_manager::ForwardClientCertDetails as Details;
     match Details::try_from(source.forward_client_cert_details) {
-        Ok(Details::Sanitize) => Ok(ForwardClientCert::Sanitize),
-        Ok(Details::ForwardOnly) => Ok(ForwardClientCert::ForwardOnly),
-        Ok(Details::AppendForward) => Ok(ForwardClientCert::AppendForward),
-        Ok(Details::SanitizeSet) => Ok(ForwardClientCert::SanitizeSet),
-        Ok(Details::AlwaysForwardOnly) => Ok(ForwardClientCert::AlwaysForwardOnly),
+        Ok(Details::Sanitize | Details::ForwardOnly | Details::AppendForward | Details::SanitizeSet) => Ok(false),
+        Ok(Details::AlwaysForwardOnly) => Ok(true),
         Err(_) => Err(invalid(source.forward_client_cert_details, "a mode")).at("forward_client_cert_details"),
     }
 }

@@ -10,7 +10,6 @@
     reason = "other control planes still send what Envoy has renamed, and it still means something"
 )]
 
-mod access_log;
 mod action;
 mod chain;
 mod cluster;

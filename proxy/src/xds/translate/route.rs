@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use weft_proxy_core::Provenance;
 use weft_proxy_core::route::{
     Action, Bindings, Destination, DirectResponse, HeaderLevel, HeaderOps, RequireTls, Route, RouteTable, SplitKey,
     VirtualHost,
@@ -201,21 +202,7 @@ fn route(
     };
     let matcher = source.r#match.as_ref().ok_or(Problem::Missing).at("match")?;
     let matcher = route_match(matcher).at("match")?;
-    let key = match &provenance {
-        Some(provenance) if provenance.rule.is_some() => SplitKey::Rule {
-            object: provenance.object.clone(),
-            rule: provenance.rule.unwrap_or_default(),
-        },
-        _ => SplitKey::Route {
-            table: inherited.table.name.as_str().into(),
-            virtual_host: virtual_host.clone(),
-            route: if source.name.is_empty() {
-                index.to_string().into()
-            } else {
-                source.name.as_str().into()
-            },
-        },
-    };
+    let key = split_key(provenance.as_ref(), inherited, virtual_host, index, source);
     let action = match source.action.as_ref().ok_or(Problem::Missing).at("action")? {
         pb::route::route::Action::Route(forward) => {
             Action::Forward(action::forward(context, inherited, &own, key, forward).at("route")?)
@@ -243,6 +230,31 @@ fn route(
         provenance,
         action,
     })
+}
+
+/// Whose turns a split of this route counts: those of its rule, so that they go on when its table is made anew.
+fn split_key(
+    provenance: Option<&Provenance>,
+    inherited: &Inherited<'_>,
+    virtual_host: &Arc<str>,
+    index: usize,
+    source: &pb::route::Route,
+) -> SplitKey {
+    match provenance {
+        Some(provenance) if provenance.rule.is_some() => SplitKey::Rule {
+            object: provenance.object.clone(),
+            rule: provenance.rule.unwrap_or_default(),
+        },
+        _ => SplitKey::Route {
+            table: inherited.table.name.as_str().into(),
+            virtual_host: virtual_host.clone(),
+            route: if source.name.is_empty() {
+                index.to_string().into()
+            } else {
+                source.name.as_str().into()
+            },
+        },
+    }
 }
 
 fn direct_response(source: &pb::route::DirectResponseAction, bytes_max: u32) -> Outcome<DirectResponse> {

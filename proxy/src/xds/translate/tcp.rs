@@ -5,7 +5,6 @@ use weft_proxy_core::chain::{TcpDestination, TcpProxy};
 use weft_proxy_core::route::{ClusterRef, SplitKey, SplitPattern};
 use weft_xds::pb;
 
-use super::access_log::access_logs;
 use super::context::Context;
 use super::defaults;
 use super::error::{At, Outcome, Problem, refuse};
@@ -26,6 +25,7 @@ pub(super) fn proxy(
         "subsets are clusters of their own",
     )?;
     refuse(source.on_demand.is_some(), "on_demand", "clusters on demand")?;
+    context.ignore_if(!source.access_log.is_empty(), "tcp_proxy.access_log");
     context.ignore_if(!source.hash_policy.is_empty(), "tcp_proxy.hash_policy");
     context.ignore_if(source.backoff_options.is_some(), "tcp_proxy.backoff_options");
     context.ignore_if(!source.proxy_protocol_tlvs.is_empty(), "tcp_proxy.proxy_protocol_tlvs");
@@ -48,7 +48,6 @@ pub(super) fn proxy(
         duration_max: limit(source.max_downstream_connection_duration.as_ref(), None)
             .at("max_downstream_connection_duration")?,
         connect_attempts_max: number(source.max_connect_attempts.as_ref()).unwrap_or(1).max(1),
-        access_logs: access_logs(context, &source.access_log)?,
     })
 }
 

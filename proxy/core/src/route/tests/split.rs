@@ -106,7 +106,7 @@ fn a_destination_without_weight_gets_nothing() {
     };
     let state = Arc::new(SplitState::starting_at(3));
     let split = WeightedSplit::new(vec![to("a", 0), to("b", 5)], key.clone(), state.clone()).unwrap();
-    assert!((0..200).all(|_| &*split.choose().cluster.name == "b"));
+    assert!((0..200).all(|_| &*split.destinations()[split.choose()].cluster.name == "b"));
     let nothing = WeightedSplit::new(vec![to("a", 0), to("b", 0)], key, state);
     assert_eq!(nothing.err(), Some(SplitError::NoWeight));
 }
@@ -157,7 +157,7 @@ fn threads_share_one_exact_sequence() {
                 scope.spawn(|| {
                     let mut counted = [0; 3];
                     for _ in 0..2500 {
-                        match &*split.choose().cluster.name {
+                        match &*split.destinations()[split.choose()].cluster.name {
                             "a" => counted[0] += 1,
                             "b" => counted[1] += 1,
                             _ => counted[2] += 1,

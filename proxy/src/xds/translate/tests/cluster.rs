@@ -258,3 +258,58 @@ fn errors_of_outlier_detection_are_what_the_matcher_says_of_a_status() {
         assert!(refused.contains("not told by the status"), "{refused}");
     }
 }
+
+#[test]
+fn an_endpoint_by_name_is_read_as_one_by_address() {
+    use pb::cluster::cluster::{ClusterDiscoveryType, DiscoveryType};
+    use pb::core::{Address, SocketAddress, address, socket_address};
+    use pb::endpoint::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint};
+    let assignment = |more: Vec<pb::endpoint::endpoint::AdditionalAddress>| {
+        let endpoint = Endpoint {
+            address: Some(Address {
+                address: Some(address::Address::SocketAddress(SocketAddress {
+                    address: "10.0.0.1".to_owned(),
+                    port_specifier: Some(socket_address::PortSpecifier::PortValue(80)),
+                    ..Default::default()
+                })),
+            }),
+            hostname: "a.test".to_owned(),
+            additional_addresses: more,
+            ..Default::default()
+        };
+        ClusterLoadAssignment {
+            cluster_name: "c".to_owned(),
+            endpoints: vec![LocalityLbEndpoints {
+                lb_endpoints: vec![LbEndpoint {
+                    host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(endpoint)),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    };
+    for kind in [
+        DiscoveryType::Static,
+        DiscoveryType::StrictDns,
+        DiscoveryType::LogicalDns,
+    ] {
+        let of = |assignment| {
+            let source = pb::cluster::Cluster {
+                name: "c".to_owned(),
+                cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
+                load_assignment: Some(assignment),
+                ..Default::default()
+            };
+            cluster(&source, &mut Bindings::new(0)).map(|found| found.value)
+        };
+        let hostname = match &of(assignment(Vec::new())).unwrap().kind {
+            ClusterKind::Static(set) => set.endpoints()[0].hostname.clone(),
+            ClusterKind::Dns(names) => names.names[0].hostname.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(hostname.as_deref(), Some("a.test"), "{kind:?}");
+        let refused = of(assignment(vec![Default::default()])).unwrap_err().to_string();
+        assert!(refused.contains("endpoint.additional_addresses"), "{refused}");
+    }
+}
