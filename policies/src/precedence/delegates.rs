@@ -94,6 +94,8 @@ pub fn with_delegates(
             continue;
         };
         let meta = Arc::new(delegate.meta.clone());
+        // What the root lends is read as the root means it.
+        let rule = resolved(rule, &root.meta.namespace, cluster_domain);
         let bare = HttpRoute {
             matches: Vec::new(),
             ..rule.clone()
@@ -110,7 +112,7 @@ pub fn with_delegates(
                 Ok(matches) => HttpRoute {
                     matches,
                     origin,
-                    ..merged(rule, leaf)
+                    ..merged(&rule, leaf)
                 },
                 Err(_) => HttpRoute { origin, ..bare.clone() },
             });
@@ -125,7 +127,7 @@ pub fn with_delegates(
     }
 }
 
-/// A rule of a delegate as it reads outside its namespace: short names mean what they mean there.
+/// A rule as it reads outside its namespace: short names mean what they mean there.
 fn resolved(rule: &HttpRoute, namespace: &str, cluster_domain: &str) -> HttpRoute {
     let mut rule = rule.clone();
     let expand = |host: &mut String| *host = expand_host(host, namespace, cluster_domain);
