@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::successors;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,6 +13,9 @@ use weft_policies::{Meta, Object};
 
 use super::inputs::{Network, Provenance};
 use crate::world::{NamespacedName, Service, World};
+
+/// Aliases from one to the next until a host: enough for any that is meant.
+const ALIASES_MAX: usize = 16;
 
 /// The hosts visible to one namespace, by full name in lower case. Of several objects that declare a host the client's
 /// own namespace wins, then a Service, then the oldest (Istio: `sidecar.go: pickBestVisibleNamespace`).
@@ -115,8 +119,8 @@ impl Registry {
 
     /// Takes in these names out of all that there are, and what known names stand for.
     pub(super) fn add_named(&mut self, mut all: Self, mut names: BTreeSet<String>) {
-        let aliases = self.hosts.values().filter_map(Host::alias_of);
-        names.extend(aliases.map(str::to_ascii_lowercase));
+        let aliases = self.hosts.values().filter(|host| host.alias_of().is_some());
+        names.extend(aliases.flat_map(|alias| all.steps(alias).map(|(name, _)| name)));
         for name in names {
             if let Some(host) = all.hosts.remove(&name) {
                 self.hosts.entry(name).or_insert(host);
@@ -128,13 +132,8 @@ impl Registry {
     /// A name that stands for a known host is served as that is.
     fn resolve_aliases(&mut self) {
         let aliases = self.hosts.values().filter_map(|host| {
-            let real = host.alias_of()?.to_ascii_lowercase();
-            let ports = self
-                .hosts
-                .get(&real)
-                .filter(|real| real.alias_of().is_none())?
-                .ports
-                .clone();
+            let (real, found) = self.steps(host).last()?;
+            let ports = found.filter(|found| found.alias_of().is_none())?.ports.clone();
             Some((host.name.clone(), real, ports))
         });
         for (alias, real, ports) in aliases.collect::<Vec<_>>() {
@@ -143,6 +142,17 @@ impl Registry {
                 host.stands_for = Some(real);
             }
         }
+    }
+
+    /// What a host stands for, step by step, as an alias may name another one. A circle ends nowhere: after
+    /// `ALIASES_MAX` steps at an alias.
+    fn steps(&self, host: &Host) -> impl Iterator<Item = (String, Option<&Host>)> {
+        let step = |host: &Host| {
+            let name = host.alias_of()?.to_ascii_lowercase();
+            let found = self.hosts.get(&name);
+            Some((name, found))
+        };
+        successors(step(host), move |(_, found)| found.and_then(step)).take(ALIASES_MAX)
     }
 
     /// The host of this full name.

@@ -181,6 +181,26 @@ spec: {type: ExternalName, externalName: web.shop.svc.cluster.local}";
 }
 
 #[test]
+fn aliases_of_aliases_lead_to_the_service_and_circles_to_nothing() {
+    let to = |name: &str, target: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}
+spec: {{type: ExternalName, externalName: {target}.shop.svc.cluster.local}}"
+        )
+    };
+    let all = [("one", "two"), ("two", "web"), ("round", "about"), ("about", "round")].map(|(a, b)| to(a, b));
+    let plan = planned(SIDECAR, &all.join("\n---\n"));
+    let table = &plan.routes["80"];
+    let web = host(table, "web.shop.svc.cluster.local:80");
+    assert!(
+        ["one", "two"]
+            .iter()
+            .all(|name| web.domains.contains(&(*name).to_owned()))
+    );
+    assert!(!names(table).iter().any(|name| name.contains("round")));
+}
+
+#[test]
 fn a_gateway_port_that_nobody_binds_to_answers_with_nothing() {
     let plan = planned(GATEWAY, "");
     let table = &plan.routes["http.8080"];
