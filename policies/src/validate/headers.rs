@@ -63,6 +63,17 @@ pub(crate) fn header_value(value: &str) -> Check {
     operators(value).map(drop)
 }
 
+/// Text that may stand in a request line or a header.
+pub(crate) fn line(text: &str) -> Check {
+    if text.bytes().any(|b| b.is_ascii_control()) {
+        return Err(Problem::new(
+            format!("`{text}` holds a control character").escape_debug().to_string(),
+            "write visible characters only",
+        ));
+    }
+    Ok(())
+}
+
 /// The first operator of a (valid) value that weft does not evaluate.
 pub(crate) fn operator_unknown(value: &str) -> Option<&str> {
     operators(value)

@@ -13,6 +13,6 @@ pub use headers::KNOWN_OPERATORS;
 
 pub(crate) use addresses::{bind, ip, ip_or_cidr};
 pub(crate) use expressions::regex;
-pub(crate) use headers::{HeaderSide, header_name, header_value, operator_unknown, settable_name};
+pub(crate) use headers::{HeaderSide, header_name, header_value, line, operator_unknown, settable_name};
 pub(crate) use hosts::{destination_host, fqdn, gateway_host, wildcard_host};
 pub(crate) use names::{dns_label, export_to, gateway_reference, selector};

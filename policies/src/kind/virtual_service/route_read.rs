@@ -146,7 +146,7 @@ pub(super) fn check_weights(field: &Field<'_>, weights: impl ExactSizeIterator<I
 impl HttpRedirect {
     fn read(field: &Field<'_>, matches: &[HttpMatch]) -> Option<Self> {
         let mut fields = field.fields()?;
-        let (uri, prefix_rewrite) = (fields.filled("uri"), fields.filled("prefixRewrite"));
+        let (uri, prefix_rewrite) = (line(&mut fields, "uri"), line(&mut fields, "prefixRewrite"));
         if uri.is_some() && prefix_rewrite.is_some() {
             field.error("has both `uri` and `prefixRewrite`", "keep one of them");
         }
@@ -183,7 +183,7 @@ impl HttpRedirect {
         let redirect = Self {
             uri,
             prefix_rewrite,
-            authority: fields.filled("authority"),
+            authority: line(&mut fields, "authority"),
             port: number.or(derived),
             scheme: read_scheme(&mut fields),
             redirect_code,
@@ -293,7 +293,7 @@ impl Delegate {
 impl HttpRewrite {
     fn read(field: &Field<'_>) -> Option<Self> {
         let mut fields = field.fields()?;
-        let literal = fields.filled("uri").map(UriRewrite::Literal);
+        let literal = line(&mut fields, "uri").map(UriRewrite::Literal);
         let regex = fields.field("uriRegexRewrite").and_then(|f| {
             let mut fields = f.fields()?;
             let pattern = fields.required("match", "match and rewrite belong together");
@@ -301,7 +301,9 @@ impl HttpRewrite {
             fields.finish();
             let pattern = pattern?;
             pattern.check(validate::regex(pattern.text()?))?;
-            let (pattern, substitution) = (pattern.text()?.to_owned(), substitution?.text()?.to_owned());
+            let substitution = substitution?;
+            substitution.check(validate::line(substitution.text()?))?;
+            let (pattern, substitution) = (pattern.text()?.to_owned(), substitution.text()?.to_owned());
             Some(UriRewrite::Regex { pattern, substitution })
         });
         if literal.is_some() && regex.is_some() {
@@ -309,7 +311,7 @@ impl HttpRewrite {
         }
         let rewrite = Self {
             uri: literal.or(regex),
-            authority: fields.filled("authority"),
+            authority: line(&mut fields, "authority"),
         };
         if !fields.has("uriRegexRewrite") && rewrite == Self::default() {
             field.error("changes nothing", "give `uri`, `uriRegexRewrite` or `authority`");
@@ -317,6 +319,14 @@ impl HttpRewrite {
         fields.finish();
         Some(rewrite)
     }
+}
+
+/// A part of an address or path. One that no proxy can send would cost it the whole route table.
+fn line(fields: &mut Fields<'_>, name: &'static str) -> Option<String> {
+    let field = fields.field(name)?;
+    let text = field.text().filter(|text| !text.is_empty())?;
+    let _reported = field.check(validate::line(text));
+    Some(text.to_owned())
 }
 
 type Mirrors = (Option<Destination>, Option<Percent>, Vec<HttpMirror>);
