@@ -17,11 +17,18 @@ pub struct Answer {
     /// All that goes with a routed HTTP request.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,
+    /// Traffic policy towards the first destination of bytes that are copied; that of a request is in its details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
 }
 
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
-        Answer { outcome, details: None }
+        Answer {
+            outcome,
+            details: None,
+            policy: None,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use weft_proxy_core::chain::{
 
 use crate::{
     answer::{Answer, Outcome, Refusal, True, Weighted},
-    destination::{Target, target},
+    destination::{Target, policy, target},
     node::Node,
     route,
     scenario::{Call, Direction, Protocol, Tls},
@@ -157,6 +157,7 @@ fn opaque(node: &Node, tcp: &TcpProxy, call: &Call, why: &mut Vec<String>) -> An
             .collect(),
     };
     let total: u64 = clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let first = clusters.first().map(|(cluster, _)| policy(node, cluster, None));
     let mut weights = Vec::new();
     for (cluster, weight) in clusters {
         why.push(format!("cluster {}", cluster.name));
@@ -172,12 +173,16 @@ fn opaque(node: &Node, tcp: &TcpProxy, call: &Call, why: &mut Vec<String>) -> An
             Target::Blackhole => return Outcome::Blackhole { blackhole: True }.into(),
         }
     }
-    match <[_; 1]>::try_from(weights) {
+    let outcome = match <[_; 1]>::try_from(weights) {
         Ok([only]) => Outcome::Destination {
             destination: only.destination,
-        }
-        .into(),
-        Err(weights) => Outcome::Weights { weights }.into(),
+        },
+        Err(weights) => Outcome::Weights { weights },
+    };
+    Answer {
+        outcome,
+        details: None,
+        policy: first,
     }
 }
 

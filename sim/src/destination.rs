@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use weft_proxy_core::{
     cluster::{Balance, ClusterKind, Health, Transport},
-    route::{ClusterRef, Forward, HashKey as Key},
+    route::{ClusterRef, HashKey as Key},
 };
 
 use crate::{
@@ -117,14 +117,12 @@ fn endpoints(node: &Node, kind: &ClusterKind, call: &Call) -> Vec<String> {
     healthy.map(|endpoint| endpoint.address.to_string()).collect()
 }
 
-/// The policy of a cluster, and the hash key that its route carries.
-pub(crate) fn policy(node: &Node, cluster: &ClusterRef, forward: &Forward) -> Policy {
+/// The policy of a cluster, and the hash key of what leads to it.
+pub(crate) fn policy(node: &Node, cluster: &ClusterRef, key: Option<&Key>) -> Policy {
     let Some(found) = node.cluster(&cluster.name) else {
         return Policy::default();
     };
-    let hash = forward
-        .hash
-        .first()
+    let hash = key
         .filter(|_| matches!(found.balance, Balance::Hash(_)))
         .map(|key| match key {
             Key::Header(name) => HashKey::Header(name.as_str().to_owned()),

@@ -183,6 +183,7 @@ fn sent(
                         passthrough: crate::answer::True,
                     },
                     details: Some(details),
+                    policy: None,
                 };
             }
             Target::Application(inbound) => {
@@ -195,6 +196,7 @@ fn sent(
                 return Answer {
                     outcome: Outcome::Inbound { inbound },
                     details: Some(details),
+                    policy: None,
                 };
             }
             Target::Blackhole => return reply(503).into(),
@@ -218,7 +220,11 @@ fn sent(
         },
         Err(weights) => Outcome::Weights { weights },
     };
-    Answer { outcome, details }
+    Answer {
+        outcome,
+        details,
+        policy: None,
+    }
 }
 
 /// What can be chosen at all.
@@ -268,7 +274,7 @@ fn details(
         mirror: forward.mirrors.iter().filter_map(mirror).collect(),
         request_headers: changes(&choice.request_headers),
         response_headers: changes(&choice.response_headers),
-        policy: policy(node, &choice.cluster, forward),
+        policy: policy(node, &choice.cluster, forward.hash.first()),
         route_name: Some(route.name.to_string()).filter(|name| !name.is_empty()),
     })
 }
