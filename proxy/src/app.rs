@@ -193,7 +193,8 @@ impl Main {
 
     /// Whether there is a configuration and every listener of it is bound.
     pub(crate) fn is_ready(&self) -> bool {
-        self.xds.borrow().is_ready() && self.listeners.borrow().failed().next().is_none()
+        let snapshot = self.shared.snapshot.load();
+        self.xds.borrow().is_ready() && self.listeners.borrow().unbound(&snapshot).next().is_none()
     }
 
     /// Asks every worker for what it counted and adds it up; what is not a count comes back by worker.

@@ -1,5 +1,6 @@
 //! The server: few connections, one page each.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
@@ -108,7 +109,10 @@ fn ready(main: &Main) -> Page {
         }
         text.push('\n');
     }
-    for (name, reason) in main.listeners.borrow().failed() {
+    let (listeners, snapshot) = (main.listeners.borrow(), main.shared.snapshot.load());
+    let failed: BTreeMap<_, _> = listeners.failed().collect();
+    for name in listeners.unbound(&snapshot) {
+        let reason = failed.get(name).map_or("has no socket yet", |reason| reason.as_str());
         text.push_str(&format!("listener {name}: {reason}\n"));
     }
     page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", text.into())

@@ -192,6 +192,18 @@ impl ListenerSet {
         self.bound.iter()
     }
 
+    /// Listeners of a snapshot that want a socket and have none, whatever the reason.
+    pub(crate) fn unbound<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Arc<str>> {
+        let has_socket = |listener: &Listener| {
+            let bound = self.bound.get(&listener.name);
+            bound.is_some_and(|bound| bound.asked == listener.address)
+        };
+        let wanted = snapshot.listeners.iter().filter(|listener| listener.bind_to_port);
+        wanted
+            .filter(move |listener| !has_socket(listener))
+            .map(|listener| &listener.name)
+    }
+
     /// Listeners that could not be bound, with the reason.
     pub(crate) fn failed(&self) -> impl Iterator<Item = (&Arc<str>, &String)> {
         self.failed.iter()

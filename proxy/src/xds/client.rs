@@ -102,6 +102,9 @@ impl<S: Sink> Session<S> {
     /// Enters what an earlier run accepted, in push order.
     fn restore(&mut self) {
         let Some(contents) = self.saver.load() else { return };
+        let count = |kind: TypeUrl| contents.get(&kind).map_or(0, Vec::len);
+        let (listeners, routes) = (count(TypeUrl::Listener), count(TypeUrl::Route));
+        let (clusters, endpoints) = (count(TypeUrl::Cluster), count(TypeUrl::Endpoint));
         for (kind, resources) in contents {
             let update = Update::restored(kind, resources);
             self.apply(&update);
@@ -109,7 +112,17 @@ impl<S: Sink> Session<S> {
             let requests = self.follow_references();
             debug_assert!(requests.is_empty());
         }
+        self.saver.restored();
         self.status.send_modify(|status| status.restored = true);
+        let refused = self.status.borrow().rejects;
+        tracing::info!(
+            listeners,
+            routes,
+            clusters,
+            endpoints,
+            refused,
+            "restored the state of an earlier run"
+        );
     }
 
     async fn serve(&mut self, server: &str, backoff: &mut Backoff) {
@@ -188,6 +201,9 @@ impl<S: Sink> Session<S> {
         let mut requests = self.follow_references();
         requests.extend(answer);
         let complete = self.client.is_complete();
+        if complete {
+            self.saver.whole();
+        }
         self.status.send_modify(|status| {
             status.connected = true;
             status.synced |= complete;
