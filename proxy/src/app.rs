@@ -169,6 +169,9 @@ async fn keep_house(main: Rc<Main>) {
         tick.tick().await;
         main.reconcile();
         main.totals.borrow_mut().expire(Instant::now());
+        main.store
+            .borrow_mut()
+            .forget_departed(Instant::now(), main.shared.drain);
     }
 }
 

@@ -73,7 +73,7 @@ async fn a_killed_sidecar_comes_back_from_its_state_and_costs_what_was_in_flight
 }
 
 #[tokio::test]
-async fn edits_in_every_order_cost_no_request_through_gateway_and_sidecars() {
+async fn edits_in_every_order_and_endpoints_that_come_and_go_cost_no_request() {
     let stage = Stage::start().await;
     let load = Load::start(&stage.ways());
     for order in ORDERS {
@@ -92,6 +92,16 @@ async fn edits_in_every_order_cost_no_request_through_gateway_and_sidecars() {
         }
         all_from(&stage, "v1").await;
         load.note(|| format!("once {order:?} is off"));
+    }
+    stage.rule("both");
+    load.until_v2().await;
+    load.note(|| "once both versions answer".to_owned());
+    for round in 0..5 {
+        stage.pods(&["v1"]);
+        all_from(&stage, "v1").await;
+        stage.pods(&["v1", "v2"]);
+        load.until_v2().await;
+        load.note(|| format!("in round {round} of endpoints"));
     }
     load.end().await.none_failed();
 }

@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use weft_proxy_core::chain::{Codec as CodecType, HttpConnectionManager, Origin};
+use weft_proxy_core::chain::{Codec as CodecType, HttpConnectionManager, Listener, Origin};
 
 use super::conn_h2;
 use super::conn_state::{ConnLimits, ConnState, Order};
@@ -42,6 +42,8 @@ const HEAD_BYTES_SLACK: usize = 4096;
 pub(crate) struct ConnContext {
     pub(crate) worker: Rc<Worker>,
     pub(crate) state: Arc<ConnState>,
+    /// What took the connection.
+    pub(crate) listener: Arc<Listener>,
     pub(crate) manager: Arc<HttpConnectionManager>,
     pub(crate) server: HeaderValue,
     /// Where the connection comes from and where its client meant it to go.
@@ -66,6 +68,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, manager: Arc<HttpConnectionManager
     let context = Rc::new(ConnContext {
         worker,
         state,
+        listener: accepted.listener.clone(),
         manager,
         server,
         origin,

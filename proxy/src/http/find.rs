@@ -83,7 +83,7 @@ pub(super) fn find(snapshot: &Snapshot, context: &ConnContext, parts: &Parts) ->
                 },
                 route: Some(route.clone()),
             },
-            destination: aborted(snapshot, route),
+            destination: aborted(snapshot, context, route),
         }),
         Then::Preflight(headers) => Ok(Way::Local(filter::preflight(headers))),
     };
@@ -105,12 +105,17 @@ fn blocked(context: &ConnContext, route: &Route) -> Option<Arc<DestinationLabels
 }
 
 /// What an aborted request is counted under. It takes no turn in a split: the first destination has to do.
-fn aborted(snapshot: &Snapshot, route: &Route) -> Option<Arc<DestinationLabels>> {
+fn aborted(snapshot: &Snapshot, context: &ConnContext, route: &Route) -> Option<Arc<DestinationLabels>> {
     let Action::Forward(forward) = &route.action else {
         return None;
     };
     let first = forward.choice.destinations().first()?;
-    Some(snapshot.cluster(first.cluster.slot)?.labels.clone())
+    Some(
+        snapshot
+            .cluster_for(&context.listener, first.cluster.slot)?
+            .labels
+            .clone(),
+    )
 }
 
 fn lead(
@@ -138,7 +143,7 @@ fn lead(
 fn upstream(snapshot: &Snapshot, context: &ConnContext, route: &Arc<Route>, forward: &Forward) -> Result<Way, Failed> {
     let place = forward.choice.choose();
     let chosen = &forward.choice.destinations()[place];
-    match snapshot.cluster(chosen.cluster.slot) {
+    match snapshot.cluster_for(&context.listener, chosen.cluster.slot) {
         Some(cluster) => Ok(Way::Upstream {
             route: route.clone(),
             cluster: cluster.clone(),
@@ -161,7 +166,7 @@ fn mirrors(snapshot: &Snapshot, context: &ConnContext, forward: &Forward) -> Vec
     drawn
         .filter_map(|mirror| {
             Some(Mirroring {
-                cluster: snapshot.cluster(mirror.cluster.slot)?.clone(),
+                cluster: snapshot.cluster_for(&context.listener, mirror.cluster.slot)?.clone(),
                 keep_authority: mirror.keep_authority,
             })
         })

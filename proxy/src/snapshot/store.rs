@@ -1,9 +1,12 @@
 //! The single writer of snapshots: takes resources, keeps the good, names the bad, publishes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prost::{Message, Name};
+use tokio::time::Instant;
 use weft_proxy_core::chain::{Listener, Listeners};
 use weft_proxy_core::cluster::{Cluster as Config, EndpointSet};
 use weft_proxy_core::route::{Bindings, RouteTable};
@@ -26,6 +29,8 @@ pub(crate) struct Store {
     users: EndpointUsers,
     /// By slot, as in the snapshot.
     live: Vec<Option<Arc<Cluster>>>,
+    /// Removed clusters and when that was, by slot.
+    departed: BTreeMap<u32, (Instant, Arc<Cluster>)>,
     /// When ejected endpoints are looked at.
     pub(crate) sweeps: Schedule,
     /// Names that are looked up for clusters.
@@ -47,6 +52,7 @@ impl Store {
             states: ClusterStates::default(),
             users: EndpointUsers::default(),
             live: Vec::new(),
+            departed: BTreeMap::new(),
             sweeps: Schedule::default(),
             names: Pending::default(),
             listeners: Accepted::default(),
@@ -148,6 +154,7 @@ impl Store {
         let cluster = Cluster::new(config.clone(), reference.slot, state);
         self.sweeps.enter(&cluster);
         self.names.enter(&cluster);
+        self.departed.remove(&cluster.slot);
         self.live[slot] = Some(cluster);
     }
 
@@ -165,12 +172,30 @@ impl Store {
                         if let Some(gone) = live.take_if(|live| *live.config.name == *name) {
                             self.sweeps.leave(gone.slot);
                             self.names.leave(gone.slot);
+                            self.departed.insert(gone.slot, (Instant::now(), gone));
                         }
                     }
                 }
             }
             TypeUrl::Secret => {}
         }
+    }
+
+    /// Lets go of clusters that went longer ago than their connections may take to end.
+    pub(crate) fn forget_departed(&mut self, now: Instant, drain: Duration) {
+        let before = self.departed.len();
+        self.departed
+            .retain(|_, (since, _)| now.saturating_duration_since(*since) < drain);
+        if self.departed.len() != before {
+            let mut next = Snapshot::clone(&self.published.load());
+            next.departed = self.departed_by_slot();
+            self.published.store(Arc::new(next));
+        }
+    }
+
+    fn departed_by_slot(&self) -> Arc<BTreeMap<u32, Arc<Cluster>>> {
+        let departed = self.departed.iter();
+        Arc::new(departed.map(|(slot, (_, cluster))| (*slot, cluster.clone())).collect())
     }
 
     /// Swaps the one table that the update touched; endpoints have none.
@@ -189,7 +214,10 @@ impl Store {
                     .map(|(name, entry)| (name.clone(), entry.value.clone()));
                 next.route_tables = Arc::new(tables.collect());
             }
-            TypeUrl::Cluster => next.clusters = self.live.as_slice().into(),
+            TypeUrl::Cluster => {
+                next.clusters = self.live.as_slice().into();
+                next.departed = self.departed_by_slot();
+            }
             TypeUrl::Endpoint | TypeUrl::Secret => return,
         }
         self.published.store(Arc::new(next));

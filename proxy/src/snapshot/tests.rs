@@ -1,5 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weft_xds::delta::client::Update;
 use weft_xds::pb::cluster::{Cluster, cluster};
 use weft_xds::pb::core::{Address, ConfigSource, SocketAddress, address, config_source, socket_address};
@@ -161,4 +163,60 @@ fn what_does_not_translate_keeps_its_last_good_value_and_its_neighbours_live() {
     assert!(Arc::ptr_eq(snapshot.route_table("t").unwrap(), &good));
     assert!(snapshot.route_table("u").is_some());
     assert_eq!(store.routes.refused().count(), 1);
+}
+
+fn listener_of(name: &str, port: u32) -> Resource {
+    let message = weft_xds::pb::listener::Listener {
+        name: name.to_owned(),
+        address: Some(Address {
+            address: Some(address::Address::SocketAddress(SocketAddress {
+                address: "127.0.0.1".to_owned(),
+                port_specifier: Some(socket_address::PortSpecifier::PortValue(port)),
+                ..SocketAddress::default()
+            })),
+        }),
+        ..weft_xds::pb::listener::Listener::default()
+    };
+    Resource::encode(name, &message)
+}
+
+fn removed(store: &mut Store, kind: TypeUrl, name: &str) -> Arc<Snapshot> {
+    assert_eq!(store.apply(&Update::dropped(kind, vec![name.to_owned()])), []);
+    store.published.load_full()
+}
+
+/// A pod goes and comes back: its sidecar loses its way in, first the listener and then the cluster, and gets both again.
+#[tokio::test]
+async fn a_connection_of_a_listener_that_went_finds_its_cluster_while_it_may_last() {
+    let drain = Duration::from_secs(5);
+    let mut store = filled();
+    let with = take(
+        &mut store,
+        TypeUrl::Listener,
+        vec![listener_of("in", 80), listener_of("other", 81)],
+    );
+    let [old, other] = ["in", "other"].map(|name| with.listeners.named(name).unwrap().clone());
+    let cluster = with.cluster(0).unwrap().clone();
+
+    removed(&mut store, TypeUrl::Listener, "in");
+    let after = removed(&mut store, TypeUrl::Cluster, "a");
+    assert!(after.cluster(0).is_none(), "the name does not resolve");
+    assert!(after.cluster_for(&other, 0).is_none(), "nor for a listener in force");
+    assert!(Arc::ptr_eq(after.cluster_for(&old, 0).unwrap(), &cluster));
+
+    let anew = take(&mut store, TypeUrl::Listener, vec![listener_of("in", 80)]);
+    assert!(anew.cluster_for(anew.listeners.named("in").unwrap(), 0).is_none());
+    assert!(anew.cluster_for(&old, 0).is_some(), "its namesake changes nothing");
+    let back = take(&mut store, TypeUrl::Cluster, vec![cluster_of("a")]);
+    assert!(
+        !Arc::ptr_eq(back.cluster_for(&old, 0).unwrap(), &cluster),
+        "the one in force comes first"
+    );
+    assert!(back.departed.is_empty());
+
+    let gone = removed(&mut store, TypeUrl::Cluster, "a");
+    store.forget_departed(Instant::now(), drain);
+    assert!(Arc::ptr_eq(&gone, &store.published.load_full()), "it is not time yet");
+    store.forget_departed(Instant::now() + drain, drain);
+    assert!(store.published.load().cluster_for(&old, 0).is_none());
 }

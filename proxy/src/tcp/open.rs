@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use weft_proxy_core::chain::{Origin, TcpProxy};
+use weft_proxy_core::chain::{Listener, Origin, TcpProxy};
 use weft_proxy_core::outlier::Event;
 
 use super::tally::Tally;
@@ -59,7 +59,8 @@ pub(crate) async fn guess(
     state: &Arc<ConnState>,
 ) -> Option<Opened> {
     let tally = Tally::guess(worker.clone(), origin);
-    let cluster = cluster(worker, proxy).ok()?;
+    let slot = proxy.choose().slot;
+    let cluster = worker.with_snapshot(|snapshot| snapshot.cluster(slot).cloned())?;
     let permit = cluster.state.admission.try_connection()?;
     connect(worker, proxy, origin, state, (cluster, permit, tally))
         .await
@@ -72,11 +73,11 @@ pub(crate) async fn guess(
 pub(super) async fn open(
     worker: &Rc<Worker>,
     proxy: &TcpProxy,
-    origin: &Origin,
+    (listener, origin): (&Arc<Listener>, &Origin),
     state: &Arc<ConnState>,
     mut tally: Tally,
 ) -> Result<Opened, (Failure, Tally)> {
-    let cluster = match cluster(worker, proxy) {
+    let cluster = match cluster(worker, listener, proxy) {
         Ok(cluster) => cluster,
         Err(failure) => return Err((failure, tally)),
     };
@@ -88,10 +89,10 @@ pub(super) async fn open(
     }
 }
 
-fn cluster(worker: &Worker, proxy: &TcpProxy) -> Result<Arc<Cluster>, Failure> {
+fn cluster(worker: &Worker, listener: &Arc<Listener>, proxy: &TcpProxy) -> Result<Arc<Cluster>, Failure> {
     let slot = proxy.choose().slot;
     worker
-        .with_snapshot(|snapshot| snapshot.cluster(slot).cloned())
+        .with_snapshot(|snapshot| snapshot.cluster_for(listener, slot).cloned())
         .ok_or(Failure::Route(RouteFailure::NoCluster))
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, proxy: Arc<TcpProxy>, mut accepted
     // Cancel safe: the dial closes its socket and gives its permit back.
     let opened = tokio::select! {
         biased;
-        opened = open(&worker, &proxy, &accepted.origin, &state, tally) => opened,
+        opened = open(&worker, &proxy, (&accepted.listener, &accepted.origin), &state, tally) => opened,
         // What it was is told by the tally, which is dropped with the dial.
         () = left(&accepted) => return,
     };
