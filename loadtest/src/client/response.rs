@@ -1,0 +1,364 @@
+//! An HTTP/1.1 response, read as its bytes come: status, length and signs of a mesh are kept, the rest is counted.
+
+use httparse::Status;
+
+/// Headers of a response at the most.
+const HEADERS_MAX: usize = 96;
+/// Bytes of a response's head at the most.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Hexadecimal digits of a chunk's size at the most: 2^60 bytes.
+const CHUNK_DIGITS_MAX: u8 = 15;
+/// Bytes of a chunk's extensions and of trailers at the most.
+const LINE_BYTES_MAX: u32 = 16 * 1024;
+
+/// What a proxy of a mesh says about a response of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sign {
+    /// Envoy's response flag, as far as headers tell.
+    pub(crate) flag: Option<&'static str>,
+    /// `x-weft-reason`.
+    pub(crate) reason: Option<String>,
+}
+
+/// A whole response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Of its head and body.
+    pub(crate) bytes: u64,
+    /// The connection can carry another request.
+    pub(crate) reusable: bool,
+    /// Rare, so that a plain response carries one pointer.
+    pub(crate) sign: Option<Box<Sign>>,
+}
+
+/// Bytes that are no HTTP/1.1 response, or one beyond the limits above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// Where in the response the next byte belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Head,
+    Length(u64),
+    Close,
+    ChunkSize { size: u64, digits: u8 },
+    ChunkExtension { size: u64, bytes: u32 },
+    ChunkData(u64),
+    /// CR and LF behind a chunk's data.
+    ChunkEnd(u8),
+    /// Lines of trailers: bytes of the line so far, and of all.
+    Trailer { line: u32, all: u32 },
+    Done,
+}
+
+/// Reads one response.
+#[derive(Debug)]
+pub(crate) struct ResponseReader {
+    at: At,
+    /// No body follows whatever the head says (RFC 9110 9.3.2).
+    head_only: bool,
+    partial: Vec<u8>,
+    answer: Answer,
+}
+
+impl ResponseReader {
+    /// For the response to a request; `head_only` for the method HEAD.
+    pub(crate) fn new(head_only: bool) -> Self {
+        Self {
+            at: At::Head,
+            head_only,
+            partial: Vec::new(),
+            answer: Answer::default(),
+        }
+    }
+
+    /// Whether anything has come.
+    pub(crate) fn begun(&self) -> bool {
+        self.at != At::Head || !self.partial.is_empty()
+    }
+
+    /// Takes what came; the answer once it is whole.
+    ///
+    /// # Errors
+    /// When it is no response, or bytes follow that nobody asked for.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<Answer>, Malformed> {
+        self.answer.bytes += bytes.len() as u64;
+        let mut rest = bytes;
+        let joined;
+        if self.at == At::Head {
+            if !self.partial.is_empty() {
+                self.partial.extend_from_slice(bytes);
+                joined = std::mem::take(&mut self.partial);
+                rest = &joined;
+            }
+            match self.head(rest)? {
+                Some(length) => rest = &rest[length..],
+                None if rest.len() > HEAD_BYTES_MAX => return Err(Malformed),
+                None => {
+                    self.partial = rest.to_vec();
+                    return Ok(None);
+                }
+            }
+        }
+        self.body(rest)?;
+        Ok((self.at == At::Done).then(|| std::mem::take(&mut self.answer)))
+    }
+
+    /// The connection has ended; whole only where the end says so (RFC 9112 6.3).
+    pub(crate) fn end(&mut self) -> Option<Answer> {
+        (self.at == At::Close).then(|| std::mem::take(&mut self.answer))
+    }
+
+    /// Length of the head, interim responses before it included.
+    fn head(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+        let mut passed = 0;
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+            let mut response = httparse::Response::new(&mut headers);
+            let length = match response.parse(&bytes[passed..]).map_err(|_| Malformed)? {
+                Status::Complete(length) => length,
+                Status::Partial => return Ok(None),
+            };
+            let status = response.code.ok_or(Malformed)?;
+            passed += length;
+            if (100..200).contains(&status) && status != 101 {
+                continue;
+            }
+            self.answer.status = status;
+            self.answer.reusable = response.version == Some(1);
+            self.at = self.framing(response.headers)?;
+            return Ok(Some(passed));
+        }
+    }
+
+    fn framing(&mut self, headers: &[httparse::Header<'_>]) -> Result<At, Malformed> {
+        let status = self.answer.status;
+        let mut length = None;
+        let mut chunked = false;
+        for header in headers {
+            // By length first: a response has a dozen headers and few that matter.
+            match header.name.len() {
+                14 if header.name.eq_ignore_ascii_case("content-length") => length = Some(decimal(header.value)?),
+                17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
+                    chunked = ends_with_word(header.value, b"chunked");
+                }
+                10 if header.name.eq_ignore_ascii_case("connection") => {
+                    if ends_with_word(header.value, b"close") {
+                        self.answer.reusable = false;
+                    } else if ends_with_word(header.value, b"keep-alive") {
+                        self.answer.reusable = true;
+                    }
+                }
+                _ if status >= 400 => sign(&mut self.answer.sign, header),
+                _ => {}
+            }
+        }
+        if self.head_only || status == 204 || status == 304 {
+            return Ok(At::Done);
+        }
+        Ok(match (chunked, length) {
+            (true, _) => At::ChunkSize { size: 0, digits: 0 },
+            (false, Some(0)) => At::Done,
+            (false, Some(length)) => At::Length(length),
+            (false, None) => {
+                self.answer.reusable = false;
+                At::Close
+            }
+        })
+    }
+
+    fn body(&mut self, mut rest: &[u8]) -> Result<(), Malformed> {
+        while let Some(&first) = rest.first() {
+            let mut taken = 1;
+            self.at = match self.at {
+                // Nobody has asked for these.
+                At::Head | At::Done => return Err(Malformed),
+                At::Close => return Ok(()),
+                At::Length(left) => {
+                    taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    match left - taken as u64 {
+                        0 => At::Done,
+                        left => At::Length(left),
+                    }
+                }
+                At::ChunkData(left) => {
+                    taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    match left - taken as u64 {
+                        0 => At::ChunkEnd(b'\r'),
+                        left => At::ChunkData(left),
+                    }
+                }
+                At::ChunkSize { size, digits } => chunk_size(size, digits, first)?,
+                At::ChunkExtension { size, bytes } => chunk_extension(size, bytes, first)?,
+                At::ChunkEnd(wanted) if first == wanted => match wanted {
+                    b'\r' => At::ChunkEnd(b'\n'),
+                    _ => At::ChunkSize { size: 0, digits: 0 },
+                },
+                At::ChunkEnd(_) => return Err(Malformed),
+                At::Trailer { line, all } => trailer(line, all, first)?,
+            };
+            rest = &rest[taken..];
+        }
+        Ok(())
+    }
+}
+
+fn chunk_size(size: u64, digits: u8, byte: u8) -> Result<At, Malformed> {
+    match (byte, digits) {
+        (b'\r' | b';' | b' ' | b'\t', 1..) => Ok(At::ChunkExtension { size, bytes: 0 }),
+        (b'\n', 1..) => Ok(chunk(size)),
+        (_, CHUNK_DIGITS_MAX..) => Err(Malformed),
+        _ => {
+            let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
+            Ok(At::ChunkSize {
+                size: size * 16 + u64::from(digit),
+                digits: digits + 1,
+            })
+        }
+    }
+}
+
+fn chunk_extension(size: u64, bytes: u32, byte: u8) -> Result<At, Malformed> {
+    match byte {
+        b'\n' => Ok(chunk(size)),
+        _ if bytes >= LINE_BYTES_MAX => Err(Malformed),
+        _ => Ok(At::ChunkExtension { size, bytes: bytes + 1 }),
+    }
+}
+
+fn chunk(size: u64) -> At {
+    match size {
+        0 => At::Trailer { line: 0, all: 0 },
+        size => At::ChunkData(size),
+    }
+}
+
+fn trailer(line: u32, all: u32, byte: u8) -> Result<At, Malformed> {
+    match byte {
+        b'\n' if line == 0 => Ok(At::Done),
+        b'\n' => Ok(At::Trailer { line: 0, all }),
+        b'\r' => Ok(At::Trailer { line, all }),
+        _ if all >= LINE_BYTES_MAX => Err(Malformed),
+        _ => Ok(At::Trailer {
+            line: line + 1,
+            all: all + 1,
+        }),
+    }
+}
+
+fn decimal(value: &[u8]) -> Result<u64, Malformed> {
+    let text = std::str::from_utf8(value).map_err(|_| Malformed)?.trim();
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Malformed);
+    }
+    text.parse().map_err(|_| Malformed)
+}
+
+/// Whether the last of the words that commas divide is `word`.
+fn ends_with_word(value: &[u8], word: &[u8]) -> bool {
+    let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    last.trim_ascii().eq_ignore_ascii_case(word)
+}
+
+/// What Envoy and weft say in headers about replies of their own.
+fn sign(sign: &mut Option<Box<Sign>>, header: &httparse::Header<'_>) {
+    let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+    if is("x-envoy-overloaded") {
+        sign.get_or_insert_default().flag = Some("UO");
+    } else if is("x-envoy-ratelimited") {
+        sign.get_or_insert_default().flag = Some("RL");
+    } else if is("x-weft-reason") {
+        sign.get_or_insert_default().reason = std::str::from_utf8(header.value).ok().map(str::to_owned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds whole, and again byte by byte: where the network cuts must not matter.
+    fn read(head_only: bool, text: &str) -> Result<Option<Answer>, Malformed> {
+        let whole = ResponseReader::new(head_only).feed(text.as_bytes());
+        let mut reader = ResponseReader::new(head_only);
+        let mut last = Ok(None);
+        for byte in text.as_bytes() {
+            last = reader.feed(&[*byte]);
+            if last.is_err() {
+                break;
+            }
+        }
+        let mut piecewise = last;
+        if let (Ok(Some(answer)), Ok(Some(whole))) = (&mut piecewise, &whole) {
+            answer.bytes = whole.bytes;
+        }
+        assert_eq!(piecewise, whole, "{text:?}");
+        whole
+    }
+
+    fn answer(status: u16, reusable: bool, text: &str) -> Result<Option<Answer>, Malformed> {
+        Ok(Some(Answer {
+            status,
+            bytes: text.len() as u64,
+            reusable,
+            sign: None,
+        }))
+    }
+
+    #[test]
+    fn a_response_ends_where_its_framing_says() {
+        for (head_only, status, reusable, text) in [
+            (false, 200, true, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"),
+            (false, 200, true, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            (true, 200, true, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"),
+            (false, 204, true, "HTTP/1.1 204 No Content\r\n\r\n"),
+            (false, 304, true, "HTTP/1.1 304 x\r\ncontent-length: 9\r\n\r\n"),
+            (false, 200, false, "HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\na"),
+            (false, 200, true, "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\na"),
+            (false, 200, false, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\na"),
+            (false, 200, true, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na"),
+            (
+                false,
+                200,
+                true,
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nt: v\r\n\r\n",
+            ),
+        ] {
+            assert_eq!(read(head_only, text), answer(status, reusable, text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_a_length_ends_with_its_connection_and_no_other_does() {
+        let mut reader = ResponseReader::new(false);
+        assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\n\r\nabc"), Ok(None));
+        assert_eq!(reader.end().map(|answer| (answer.status, answer.reusable)), Some((200, false)));
+        let mut cut = ResponseReader::new(false);
+        assert_eq!(cut.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc"), Ok(None));
+        assert_eq!(cut.end(), None);
+    }
+
+    #[test]
+    fn what_is_no_response_is_refused() {
+        for text in [
+            "SSH-2.0-OpenSSH\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1111111111111111\r\n",
+        ] {
+            assert_eq!(read(false, text), Err(Malformed), "{text:?}");
+        }
+        let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(HEAD_BYTES_MAX));
+        assert_eq!(ResponseReader::new(false).feed(endless.as_bytes()), Err(Malformed));
+    }
+
+    #[test]
+    fn a_refusal_of_a_mesh_is_told_from_the_services_own() {
+        let text = "HTTP/1.1 503 x\r\nx-envoy-overloaded: true\r\nx-weft-reason: upstream.admit.pending\r\ncontent-length: 0\r\n\r\n";
+        let answer = read(false, text).unwrap().unwrap();
+        let sign = answer.sign.unwrap();
+        assert_eq!((sign.flag, sign.reason.as_deref()), (Some("UO"), Some("upstream.admit.pending")));
+    }
+}

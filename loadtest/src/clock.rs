@@ -1,0 +1,79 @@
+//! in → out: the kernel's monotonic clock → nanoseconds; a wait until one of them.
+//! owns: pacing below a millisecond: a timerfd, since the runtime's timer counts in whole milliseconds.
+//! may not touch: what is waited for.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
+    timerfd_settime,
+};
+use tokio::io::unix::AsyncFd;
+
+/// Nanoseconds of a second.
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+/// Nanoseconds of the monotonic clock.
+pub(crate) fn now() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// Processor time of the calling thread, in nanoseconds.
+pub(crate) fn thread_cpu() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
+/// Processor time of the process, in nanoseconds.
+pub(crate) fn process_cpu() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
+}
+
+fn nanoseconds(time: Timespec) -> u64 {
+    time.tv_sec as u64 * SECOND + time.tv_nsec as u64
+}
+
+/// Wakes its thread at an instant, with the precision of the kernel's timers.
+pub(crate) struct Pacer {
+    timer: AsyncFd<OwnedFd>,
+}
+
+impl Pacer {
+    /// A timer of the current runtime.
+    ///
+    /// # Errors
+    /// Of the kernel: too many open files.
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        Ok(Self {
+            timer: AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)?,
+        })
+    }
+
+    /// Resolves when the clock has reached `at`; at once if it has already.
+    ///
+    /// # Errors
+    /// Of the kernel; none is known for a timer that exists.
+    pub(crate) async fn until(&self, at: u64) -> io::Result<()> {
+        if now() >= at {
+            return Ok(());
+        }
+        let when = Itimerspec {
+            it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: Timespec {
+                tv_sec: (at / SECOND) as i64,
+                tv_nsec: (at % SECOND) as i64,
+            },
+        };
+        timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::ABSTIME, &when)?;
+        while now() < at {
+            let mut ready = self.timer.readable().await?;
+            let mut fired = [0u8; 8];
+            // A timer that was set anew meanwhile has nothing to read; the clock alone decides.
+            if rustix::io::read(self.timer.get_ref(), &mut fired).is_err() {
+                ready.clear_ready();
+            }
+        }
+        Ok(())
+    }
+}

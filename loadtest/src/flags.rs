@@ -1,0 +1,190 @@
+//! in → out: the command line → checked settings, or one line that says what is wrong with it.
+//! owns: names and defaults of flags, and which of them contradict each other.
+//! may not touch: sockets.
+
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+use crate::schedule::{Arrivals, Profile, Stage};
+
+/// Requests in flight where nothing else is asked for.
+const CONNECTIONS: usize = 64;
+/// More lanes than a machine has ports for.
+const CONNECTIONS_MAX: usize = 60_000;
+/// A rate beyond any machine's.
+const RATE_MAX: f64 = 100_000_000.0;
+/// Longest run.
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The flags of a run, as typed.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct RunArgs {
+    /// Where to send: http://host[:port]/path; several share the requests, `URL=WEIGHT` says how.
+    #[arg(value_name = "URL", required = true)]
+    pub urls: Vec<String>,
+    /// Requests per second, sent at their instants whether or not answers come; `max` sends as answers come.
+    #[arg(long, value_name = "N|max", default_value = "100")]
+    pub rate: String,
+    /// How long to send, for example 10s or 1m30s.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub duration: String,
+    /// Connections at the most; a send that waits for one still counts from its intended instant.
+    #[arg(long, short = 'c', value_name = "N")]
+    pub connections: Option<usize>,
+    /// Threads [default: one for each processor, and not more than connections].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// How sends are spread over a second.
+    #[arg(long, value_enum, default_value_t = ArrivalsArg::Constant)]
+    pub arrivals: ArrivalsArg,
+    /// Start of the random numbers.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// A request that takes longer has failed.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub timeout: String,
+    /// Method of the requests [default: GET, or POST with a body].
+    #[arg(long, short = 'X', value_name = "METHOD")]
+    pub method: Option<String>,
+    /// A header of the requests; may be given several times.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// Host (HTTP/2: authority) of the requests, in place of the URL's.
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// Body of the requests; `@FILE` reads it from a file.
+    #[arg(long, short = 'd', value_name = "TEXT|@FILE")]
+    pub data: Option<String>,
+    /// Form of the result.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// `--arrivals`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArrivalsArg {
+    /// At equal distances.
+    Constant,
+    /// As independent users do.
+    Poisson,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Tables, for people.
+    Text,
+    /// One object, stable.
+    Json,
+}
+
+/// Flags that make no sense, alone or together.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FlagError {
+    /// A value is not of its kind.
+    #[error("{flag} {value:?}: {wanted}")]
+    Value {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        wanted: String,
+    },
+    /// A file that a flag names cannot be read.
+    #[error("{flag} {path:?}: {problem}")]
+    File {
+        /// The flag.
+        flag: &'static str,
+        /// The file.
+        path: String,
+        /// The system's words.
+        problem: String,
+    },
+}
+
+impl FlagError {
+    pub(crate) fn value(flag: &'static str, value: &str, wanted: impl Into<String>) -> Self {
+        Self::Value {
+            flag,
+            value: value.to_owned(),
+            wanted: wanted.into(),
+        }
+    }
+}
+
+/// How a run sends, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// `None` for a closed loop.
+    pub(crate) profile: Option<Profile>,
+    pub(crate) duration: Duration,
+    pub(crate) connections: usize,
+    pub(crate) threads: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) seed: u64,
+}
+
+impl RunArgs {
+    /// Checks what says when to send.
+    pub(crate) fn settings(&self, processors: usize) -> Result<Settings, FlagError> {
+        let duration = time("--duration", &self.duration)?;
+        if duration > DURATION_MAX {
+            return Err(FlagError::value("--duration", &self.duration, "must be at most a week"));
+        }
+        let connections = self.connections.unwrap_or(CONNECTIONS);
+        if !(1..=CONNECTIONS_MAX).contains(&connections) {
+            let wanted = format!("must be from 1 to {CONNECTIONS_MAX}");
+            return Err(FlagError::value("--connections", &connections.to_string(), wanted));
+        }
+        let threads = self.threads.unwrap_or(processors).min(connections);
+        if threads == 0 {
+            return Err(FlagError::value("--threads", "0", "must be at least 1"));
+        }
+        Ok(Settings {
+            profile: self.profile(duration)?,
+            duration,
+            connections,
+            threads,
+            timeout: time("--timeout", &self.timeout)?,
+            seed: self.seed,
+        })
+    }
+
+    fn profile(&self, duration: Duration) -> Result<Option<Profile>, FlagError> {
+        if self.rate == "max" {
+            if self.arrivals != ArrivalsArg::Constant {
+                let wanted = "needs a --rate: with max, requests are sent as answers come";
+                return Err(FlagError::value("--arrivals", "poisson", wanted));
+            }
+            return Ok(None);
+        }
+        let wanted = "must be requests per second, a number above 0, or max";
+        let rate: f64 = self.rate.parse().map_err(|_| FlagError::value("--rate", &self.rate, wanted))?;
+        if !(rate > 0.0 && rate <= RATE_MAX) {
+            return Err(FlagError::value("--rate", &self.rate, wanted));
+        }
+        let stage = Stage {
+            duration,
+            from: rate,
+            to: rate,
+        };
+        Ok(Some(Profile {
+            stages: vec![stage],
+            arrivals: match self.arrivals {
+                ArrivalsArg::Constant => Arrivals::Constant,
+                ArrivalsArg::Poisson => Arrivals::Poisson,
+            },
+            seed: self.seed,
+        }))
+    }
+}
+
+/// A length of time above zero.
+pub(crate) fn time(flag: &'static str, text: &str) -> Result<Duration, FlagError> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(FlagError::value(flag, text, "must be a time above 0 with its unit, for example 250ms, 10s or 1m30s")),
+    }
+}

@@ -1,0 +1,4 @@
+use super::Summary;
+pub(crate) fn render(summary: &Summary) -> String {
+    super::json::render(summary)
+}

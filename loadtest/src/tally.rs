@@ -1,0 +1,260 @@
+//! in → out: outcomes of requests → counts and histograms, first a thread's, then everybody's.
+//! owns: what is counted.
+//! may not touch: how it is shown.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::client::response::Answer;
+use crate::client::{Failure, Kind, Phase};
+
+/// Longest latency that is told apart from longer ones: an hour, in microseconds.
+const LONGEST_US: u64 = 3_600_000_000;
+/// Significant digits of the histograms of a run.
+const DIGITS: u8 = 3;
+/// Significant digits of those of a second.
+const DIGITS_OF_A_SECOND: u8 = 2;
+/// Reasons that are told apart; a peer must not fill our memory.
+const REASONS_MAX: usize = 128;
+/// Statuses: 0 to 999.
+const STATUSES: usize = 1000;
+
+/// Latencies in microseconds.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("the bounds are constants that fit")
+}
+
+/// Latencies of one second, smaller.
+pub(crate) fn histogram_of_a_second() -> Histogram<u32> {
+    Histogram::new_with_bounds(1, LONGEST_US, DIGITS_OF_A_SECOND).expect("the bounds are constants that fit")
+}
+
+/// A request that is over.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// When it should have been sent.
+    pub(crate) intended: u64,
+    /// When it was.
+    pub(crate) sent: u64,
+    /// When it was over.
+    pub(crate) ended: u64,
+    /// Bytes of the request.
+    pub(crate) bytes_out: u64,
+    /// It went over a connection that had carried one before.
+    pub(crate) reused: bool,
+    pub(crate) result: Result<Answer, Failure>,
+}
+
+/// What a run, or a thread's part of one, came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// From the intended instant to the end.
+    pub(crate) latency: Histogram<u64>,
+    /// From the actual one.
+    pub(crate) service_time: Histogram<u64>,
+    /// From the intended to the actual one, where a connection was free: the generator's own delay.
+    pub(crate) pacing: Histogram<u64>,
+    /// Service times of local replies of a mesh: what a refusal costs its caller.
+    pub(crate) refusals: Histogram<u64>,
+    codes: Box<[u64; STATUSES]>,
+    errors: [[u64; Kind::ALL.len()]; Phase::ALL.len()],
+    /// By response flag.
+    pub(crate) flags: BTreeMap<&'static str, u64>,
+    /// By weft's reason.
+    pub(crate) reasons: BTreeMap<String, u64>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) opened: u64,
+    pub(crate) reused: u64,
+    /// Intended sends for which no connection came free before the end.
+    pub(crate) unsent: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            latency: histogram(),
+            service_time: histogram(),
+            pacing: histogram(),
+            refusals: histogram(),
+            codes: Box::new([0; STATUSES]),
+            errors: Default::default(),
+            flags: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            bytes_in: 0,
+            bytes_out: 0,
+            opened: 0,
+            reused: 0,
+            unsent: 0,
+        }
+    }
+
+    /// Counts a request that is over; its latency in microseconds if it was answered.
+    pub(crate) fn record(&mut self, outcome: &Outcome) -> Option<u64> {
+        self.bytes_out += outcome.bytes_out;
+        self.reused += u64::from(outcome.reused);
+        let answer = match &outcome.result {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.errors[failure.phase as usize][failure.kind as usize] += 1;
+                return None;
+            }
+        };
+        let latency = microseconds(outcome.intended, outcome.ended);
+        let service_time = microseconds(outcome.sent, outcome.ended);
+        self.latency.saturating_record(latency);
+        self.service_time.saturating_record(service_time);
+        self.codes[usize::from(answer.status).min(STATUSES - 1)] += 1;
+        self.bytes_in += answer.bytes;
+        if let Some(sign) = &answer.sign {
+            self.refusals.saturating_record(service_time);
+            if let Some(flag) = sign.flag {
+                *self.flags.entry(flag).or_default() += 1;
+            }
+            if let Some(reason) = &sign.reason {
+                self.reason(reason, 1);
+            }
+        }
+        Some(latency)
+    }
+
+    fn reason(&mut self, reason: &str, count: u64) {
+        if let Some(known) = self.reasons.get_mut(reason) {
+            *known += count;
+        } else if self.reasons.len() < REASONS_MAX {
+            self.reasons.insert(reason.to_owned(), count);
+        } else {
+            *self.reasons.entry("(others)".to_owned()).or_default() += count;
+        }
+    }
+
+    /// A send that never happened has waited at least this long.
+    pub(crate) fn record_unsent(&mut self, intended: u64, end: u64) {
+        self.unsent += 1;
+        self.latency.saturating_record(microseconds(intended, end));
+    }
+
+    /// Adds another thread's part.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in [
+            (&mut self.latency, &other.latency),
+            (&mut self.service_time, &other.service_time),
+            (&mut self.pacing, &other.pacing),
+            (&mut self.refusals, &other.refusals),
+        ] {
+            mine.add(theirs).expect("all histograms of a run have the same bounds");
+        }
+        for (mine, theirs) in self.codes.iter_mut().zip(other.codes.iter()) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.errors.iter_mut().flatten().zip(other.errors.iter().flatten()) {
+            *mine += theirs;
+        }
+        for (flag, count) in &other.flags {
+            *self.flags.entry(flag).or_default() += count;
+        }
+        for (reason, count) in &other.reasons {
+            self.reason(reason, *count);
+        }
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.opened += other.opened;
+        self.reused += other.reused;
+        self.unsent += other.unsent;
+    }
+
+    /// Statuses that came, with their numbers.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = (u16, u64)> {
+        (0u16..).zip(self.codes.iter().copied()).filter(|(_, count)| *count > 0)
+    }
+
+    /// Errors by phase and kind.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = (Phase, Kind, u64)> {
+        Phase::ALL.into_iter().flat_map(move |phase| {
+            Kind::ALL
+                .into_iter()
+                .map(move |kind| (phase, kind, self.errors[phase as usize][kind as usize]))
+        })
+    }
+
+    /// Requests that were answered, whatever the answer.
+    pub(crate) fn answered(&self) -> u64 {
+        self.codes.iter().sum()
+    }
+
+    /// Requests that failed without an answer.
+    pub(crate) fn failed(&self) -> u64 {
+        self.errors.iter().flatten().sum()
+    }
+}
+
+/// Whole microseconds, at least one: a histogram knows no zero.
+pub(crate) fn microseconds(from: u64, to: u64) -> u64 {
+    (to.saturating_sub(from) / 1000).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::response::Sign;
+
+    fn outcome(intended: u64, sent: u64, ended: u64, result: Result<Answer, Failure>) -> Outcome {
+        Outcome {
+            intended,
+            sent,
+            ended,
+            bytes_out: 10,
+            reused: true,
+            result,
+        }
+    }
+
+    fn answer(status: u16) -> Answer {
+        Answer {
+            status,
+            bytes: 100,
+            reusable: true,
+            sign: None,
+        }
+    }
+
+    #[test]
+    fn latency_counts_from_the_intended_instant_and_service_time_from_the_actual_one() {
+        let mut tally = Tally::new();
+        tally.record(&outcome(0, 5_000_000, 6_000_000, Ok(answer(200))));
+        assert_eq!((tally.latency.max() / 1000, tally.service_time.max() / 1000), (6, 1));
+    }
+
+    #[test]
+    fn threads_together_count_everything_once() {
+        let mut one = Tally::new();
+        one.record(&outcome(0, 0, 1_000_000, Ok(answer(200))));
+        one.record(&outcome(0, 0, 1_000_000, Err(Failure::new(Phase::Body, Kind::Reset))));
+        let mut other = Tally::new();
+        other.record(&outcome(0, 0, 3_000_000, Ok(answer(503))));
+        other.record_unsent(0, 9_000_000);
+        one.merge(&other);
+        assert_eq!(one.codes().collect::<Vec<_>>(), [(200, 1), (503, 1)]);
+        assert_eq!((one.answered(), one.failed(), one.unsent), (2, 1, 1));
+        assert_eq!((one.latency.len(), one.bytes_in, one.bytes_out), (3, 200, 30));
+    }
+
+    #[test]
+    fn a_peer_cannot_mint_reasons_without_end() {
+        let mut tally = Tally::new();
+        for number in 0..1000 {
+            let sign = Sign {
+                flag: None,
+                reason: Some(format!("r{number}")),
+            };
+            let answer = Answer {
+                sign: Some(Box::new(sign)),
+                ..answer(503)
+            };
+            tally.record(&outcome(0, 0, 1, Ok(answer)));
+        }
+        assert_eq!(tally.reasons.len(), REASONS_MAX + 1);
+        assert_eq!(tally.reasons.values().sum::<u64>(), 1000);
+    }
+}

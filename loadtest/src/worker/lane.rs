@@ -1,0 +1,156 @@
+//! A lane carries one request at a time, over connections of its own.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::thread::Thread;
+use super::ticket::{Parked, Ticket};
+use crate::client::connect::connect;
+use crate::client::http1::Http1;
+use crate::client::timer::Timer;
+use crate::client::{Failure, Phase};
+use crate::clock;
+use crate::client::response::Answer;
+use crate::tally::Outcome;
+
+/// Pause of a lane in a closed loop that could not connect: without it, a dead target would be dialled without end.
+const REDIAL_PAUSE: Duration = Duration::from_millis(20);
+
+/// A connection, and how often it was used.
+struct Connection {
+    http: Http1,
+    used: u64,
+}
+
+/// One place for a request in flight.
+pub(super) struct Lane {
+    thread: Rc<Thread>,
+    timer: Rc<Timer>,
+    /// One for each origin.
+    connections: Vec<Option<Connection>>,
+    /// Which of an origin's addresses comes next.
+    turn: usize,
+}
+
+impl Lane {
+    pub(super) fn new(thread: Rc<Thread>, number: usize) -> Self {
+        let timer = Timer::new();
+        thread.timers.borrow_mut().push(timer.clone());
+        Self {
+            timer,
+            connections: thread.scenario.origins.iter().map(|_| None).collect(),
+            turn: number,
+            thread,
+        }
+    }
+
+    /// Sends until there is no more to send. `first` is a send that the lane was opened for.
+    pub(super) async fn run(mut self, first: Option<Ticket>) {
+        let mut next = first;
+        loop {
+            let ticket = match next.take() {
+                Some(ticket) => ticket,
+                None => match self.next_ticket().await {
+                    Some(ticket) => ticket,
+                    None => return,
+                },
+            };
+            let outcome = self.send(ticket).await;
+            let dead = matches!(outcome.result, Err(Failure { phase: Phase::Connect | Phase::Tls, .. }));
+            self.thread.record(ticket, &outcome);
+            if dead && self.thread.closed_loop {
+                tokio::time::sleep(REDIAL_PAUSE).await;
+            }
+        }
+    }
+
+    async fn next_ticket(&mut self) -> Option<Ticket> {
+        loop {
+            let parked = match self.thread.tickets.take() {
+                Ok(ticket) => return Some(ticket),
+                Err(None) => return None,
+                Err(Some(parked)) => parked,
+            };
+            match poll_fn(|context| self.poll_parked(&parked, context)).await {
+                Waited::Ticket(ticket) => return ticket,
+                // The lane stays, with one connection less.
+                Waited::ConnectionGone => {
+                    if !self.thread.tickets.leave(&parked) {
+                        return poll_fn(|context| parked.poll(context)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// While nothing is sent, the other side may close a connection: better seen now than by the next request.
+    fn poll_parked(&mut self, parked: &Rc<Parked>, context: &mut Context<'_>) -> Poll<Waited> {
+        if let Poll::Ready(ticket) = parked.poll(context) {
+            return Poll::Ready(Waited::Ticket(ticket));
+        }
+        let mut gone = false;
+        for connection in &mut self.connections {
+            if connection.as_mut().is_some_and(|known| known.http.poll_gone(context).is_ready()) {
+                *connection = None;
+                gone = true;
+            }
+        }
+        if gone { Poll::Ready(Waited::ConnectionGone) } else { Poll::Pending }
+    }
+
+    async fn send(&mut self, ticket: Ticket) -> Outcome {
+        let scenario = self.thread.scenario.clone();
+        let target = &scenario.targets[self.thread.chooser.borrow_mut().next_target()];
+        let sent = clock::now();
+        self.timer.start(sent + self.thread.timeout);
+        let (result, reused) = self.exchange(target.origin, target).await;
+        self.timer.stop();
+        Outcome {
+            intended: if self.thread.closed_loop { sent } else { ticket.intended },
+            sent,
+            ended: clock::now(),
+            bytes_out: target.request.len() as u64,
+            reused,
+            result,
+        }
+    }
+
+    async fn exchange(&mut self, origin: usize, target: &crate::scenario::Target) -> (Result<Answer, Failure>, bool) {
+        let mut connection = match self.connections[origin].take() {
+            Some(connection) => connection,
+            None => match self.open(origin).await {
+                Ok(connection) => connection,
+                Err(failure) => return (Err(failure), false),
+            },
+        };
+        let reused = connection.used > 0;
+        connection.used += 1;
+        let result = connection
+            .http
+            .exchange(&target.request, target.head_only, &self.thread.scratch, &self.timer)
+            .await;
+        if result.as_ref().is_ok_and(|answer| answer.reusable) {
+            self.connections[origin] = Some(connection);
+        }
+        (result, reused)
+    }
+
+    async fn open(&mut self, origin: usize) -> Result<Connection, Failure> {
+        let thread = self.thread.clone();
+        let stream = connect(&thread.scenario.origins[origin], self.turn, &self.timer).await?;
+        self.turn += 1;
+        thread.tally.borrow_mut().opened += 1;
+        Ok(Connection {
+            http: Http1::new(stream),
+            used: 0,
+        })
+    }
+}
+
+/// Why a lane no longer waits.
+enum Waited {
+    Ticket(Option<Ticket>),
+    ConnectionGone,
+}

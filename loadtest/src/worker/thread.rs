@@ -1,0 +1,291 @@
+//! One thread of the generator: its runtime, its lanes, its dispatcher and its heartbeat.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::LocalSet;
+
+use super::lane::Lane;
+use super::source::Source;
+use super::ticket::{Next, Ticket, Tickets};
+use crate::client::http1::SCRATCH_BYTES;
+use crate::client::timer::Timer;
+use crate::clock::{self, Pacer};
+use crate::scenario::{Chooser, Scenario};
+use crate::schedule::Schedule;
+use crate::tally::{Outcome, Tally, histogram_of_a_second};
+
+/// How often limits of requests are looked at, and the thread looks whether it was held up.
+const SWEEP: Duration = Duration::from_millis(20);
+
+/// What a thread is to do.
+pub(crate) struct Plan {
+    pub(crate) scenario: Arc<Scenario>,
+    /// Its part of the schedule; `None` sends as fast as answers come.
+    pub(crate) schedule: Option<Schedule>,
+    /// Requests in flight at the most, at least one.
+    pub(crate) lanes: usize,
+    /// The first instant.
+    pub(crate) start: u64,
+    /// No send after this one.
+    pub(crate) end: u64,
+    /// Start of the random numbers.
+    pub(crate) seed: u64,
+}
+
+/// What everybody is told while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Orders {
+    /// Go on.
+    Run,
+    /// Send no more; what is in flight may end.
+    Finish,
+    /// Leave what is in flight.
+    Abandon,
+}
+
+/// A second of a thread.
+pub(crate) struct Beat {
+    /// Seconds since the start, from 0.
+    pub(crate) second: u32,
+    pub(crate) latency: Histogram<u32>,
+    pub(crate) answered: u64,
+    pub(crate) failed: u64,
+    /// Answers with a status of 400 and above.
+    pub(crate) refused: u64,
+}
+
+/// What a thread has done.
+pub(crate) struct Done {
+    pub(crate) tally: Tally,
+    /// Longest time for which it did not run although it had to, in nanoseconds.
+    pub(crate) held_up: u64,
+    /// Its processor time.
+    pub(crate) cpu: u64,
+    /// Requests that were abandoned in flight.
+    pub(crate) abandoned: u64,
+    /// When its last request ended.
+    pub(crate) ended: u64,
+}
+
+/// What lanes of one thread share. Everything is of this thread alone.
+pub(super) struct Thread {
+    pub(super) scenario: Arc<Scenario>,
+    pub(super) tickets: Tickets,
+    pub(super) tally: RefCell<Tally>,
+    pub(super) chooser: RefCell<Chooser>,
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    pub(super) timers: RefCell<Vec<Rc<Timer>>>,
+    /// Limit of a request, in nanoseconds.
+    pub(super) timeout: u64,
+    pub(super) closed_loop: bool,
+    lanes: Cell<u64>,
+    lane_ended: Notify,
+    ended: Cell<u64>,
+    second: RefCell<Second>,
+}
+
+struct Second {
+    latency: Histogram<u32>,
+    answered: u64,
+    failed: u64,
+    refused: u64,
+}
+
+impl Thread {
+    pub(super) fn record(&self, ticket: Ticket, outcome: &Outcome) {
+        let mut tally = self.tally.borrow_mut();
+        if ticket.paced {
+            let late = crate::tally::microseconds(ticket.intended, outcome.sent);
+            tally.pacing.saturating_record(late);
+        }
+        self.ended.set(outcome.ended);
+        let latency = tally.record(outcome);
+        let mut second = self.second.borrow_mut();
+        match (latency, &outcome.result) {
+            (Some(latency), Ok(answer)) => {
+                second.latency.saturating_record(latency);
+                second.answered += 1;
+                second.refused += u64::from(answer.status >= 400);
+            }
+            _ => second.failed += 1,
+        }
+    }
+}
+
+/// Starts a thread.
+///
+/// # Errors
+/// When the machine gives no more threads.
+pub(crate) fn spawn(
+    index: usize,
+    plan: Plan,
+    orders: watch::Receiver<Orders>,
+    beats: mpsc::UnboundedSender<Beat>,
+) -> io::Result<JoinHandle<io::Result<Done>>> {
+    std::thread::Builder::new()
+        .name(format!("load-{index}"))
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .event_interval(31)
+                .build()?;
+            LocalSet::new().block_on(&runtime, run(plan, orders, beats))
+        })
+}
+
+async fn run(plan: Plan, mut orders: watch::Receiver<Orders>, beats: mpsc::UnboundedSender<Beat>) -> io::Result<Done> {
+    let closed_loop = plan.schedule.is_none();
+    let source = match plan.schedule {
+        Some(schedule) => Source::open(schedule, plan.start),
+        None => Source::Closed,
+    };
+    let thread = Rc::new(Thread {
+        tickets: Tickets::new(source, plan.end),
+        tally: RefCell::new(Tally::new()),
+        chooser: RefCell::new(plan.scenario.chooser(plan.seed)),
+        scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+        timers: RefCell::default(),
+        timeout: plan.scenario.timeout.as_nanos() as u64,
+        scenario: plan.scenario,
+        closed_loop,
+        lanes: Cell::new(0),
+        lane_ended: Notify::new(),
+        ended: Cell::new(plan.start),
+        second: RefCell::new(Second {
+            latency: histogram_of_a_second(),
+            answered: 0,
+            failed: 0,
+            refused: 0,
+        }),
+    });
+    let pacer = Pacer::new()?;
+    pacer.until(plan.start).await?;
+    let cpu = clock::thread_cpu();
+    let held_up = Rc::new(Cell::new(0));
+    let heart = tokio::task::spawn_local(heartbeat(thread.clone(), held_up.clone(), beats, plan.start));
+    let dispatch = async {
+        if closed_loop {
+            for number in 0..plan.lanes {
+                open(&thread, number, None);
+            }
+            pacer.until(plan.end).await
+        } else {
+            dispatch(&thread, &pacer, plan.lanes).await
+        }
+    };
+    // Cancel safe: a dispatcher that is dropped has given every send that it took to a lane.
+    tokio::select! {
+        done = dispatch => done?,
+        // The dispatcher may be waiting for a lane.
+        () = tokio::time::sleep(Duration::from_nanos(plan.end.saturating_sub(clock::now()))) => {}
+        _ = orders.wait_for(|orders| *orders != Orders::Run) => {}
+    }
+    let stopped_at = clock::now().min(plan.end);
+    thread.tickets.stop();
+    tokio::select! {
+        () = drained(&thread) => {}
+        _ = orders.wait_for(|orders| *orders == Orders::Abandon) => {}
+    }
+    heart.abort();
+    let mut tally = std::mem::replace(&mut *thread.tally.borrow_mut(), Tally::new());
+    if !closed_loop {
+        for intended in thread.tickets.unsent(stopped_at) {
+            tally.record_unsent(intended, stopped_at);
+        }
+    }
+    Ok(Done {
+        tally,
+        held_up: held_up.get(),
+        cpu: clock::thread_cpu() - cpu,
+        abandoned: thread.lanes.get(),
+        ended: thread.ended.get(),
+    })
+}
+
+/// Opens a lane, whose end is counted.
+fn open(thread: &Rc<Thread>, number: usize, first: Option<Ticket>) {
+    let lane = Lane::new(thread.clone(), number);
+    thread.lanes.set(thread.lanes.get() + 1);
+    let thread = thread.clone();
+    tokio::task::spawn_local(async move {
+        lane.run(first).await;
+        thread.lanes.set(thread.lanes.get() - 1);
+        thread.lane_ended.notify_one();
+    });
+}
+
+/// Gives sends to lanes as they come due, and opens lanes while there are too few.
+async fn dispatch(thread: &Rc<Thread>, pacer: &Pacer, lanes_max: usize) -> io::Result<()> {
+    let mut lanes = 0;
+    loop {
+        match thread.tickets.dispatch() {
+            Next::Over => return Ok(()),
+            Next::At(due) => pacer.until(due).await?,
+            Next::Unserved if lanes < lanes_max => {
+                if let Some(ticket) = thread.tickets.take_for_new() {
+                    open(thread, lanes, Some(ticket));
+                    lanes += 1;
+                }
+            }
+            Next::Unserved => poll_fn(|context| thread.tickets.poll_lane(context)).await,
+        }
+    }
+}
+
+/// Resolves when no lane is left.
+async fn drained(thread: &Thread) {
+    while thread.lanes.get() > 0 {
+        thread.lane_ended.notified().await;
+    }
+}
+
+/// Ends requests that took too long, tells each second, and notices when this thread did not run.
+async fn heartbeat(thread: Rc<Thread>, held_up: Rc<Cell<u64>>, beats: mpsc::UnboundedSender<Beat>, start: u64) {
+    let mut last = clock::now();
+    let mut told = 0;
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let now = clock::now();
+        let late = (now - last).saturating_sub(SWEEP.as_nanos() as u64);
+        held_up.set(held_up.get().max(late));
+        last = now;
+        for timer in thread.timers.borrow().iter() {
+            timer.sweep(now);
+        }
+        let second = ((now - start) / clock::SECOND) as u32;
+        if second > told {
+            let beat = beat(&thread, told);
+            told = second;
+            // Nobody listens any more when the run is being torn down.
+            if beats.send(beat).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn beat(thread: &Thread, second: u32) -> Beat {
+    let mut counts = thread.second.borrow_mut();
+    let fresh = Second {
+        latency: histogram_of_a_second(),
+        answered: 0,
+        failed: 0,
+        refused: 0,
+    };
+    let counts = std::mem::replace(&mut *counts, fresh);
+    Beat {
+        second,
+        latency: counts.latency,
+        answered: counts.answered,
+        failed: counts.failed,
+        refused: counts.refused,
+    }
+}
