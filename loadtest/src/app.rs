@@ -1,24 +1,25 @@
 //! in → out: flags → a run, its report and an exit code.
-//! owns: the order of things: check, resolve, run, report.
+//! owns: the order of things: check, resolve, reach, run, report.
 //! may not touch: a request.
 
+use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, Result};
 use clap::Parser;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::clock;
+use crate::client::connect::connect;
+use crate::client::timer::Timer;
+use crate::client::{Failure, Kind, Phase};
+use crate::exit::Exit;
 use crate::flags::{Output, RunArgs};
-use crate::report::{self, Summary};
-use crate::scenario::{Origin, Protocol, Scenario, Target};
-use crate::tally::Tally;
-use crate::worker::{self, Orders, Plan};
-
-/// Time for threads to start before the first send.
-const LEAD: u64 = 5_000_000;
+use crate::report::{self, live::Live};
+use crate::run::{self, Outcome};
+use crate::scenario::Scenario;
+use crate::schedule::Profile;
+use crate::target::{self, TargetError};
 
 /// The command line of the load tester.
 #[derive(Clone, Debug, Parser)]
@@ -32,71 +33,103 @@ pub struct Args {
 /// Runs the load tester.
 pub fn run(args: Args) -> ExitCode {
     match load(&args.run) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("weft-load: {error:#}");
-            ExitCode::from(2)
+        Ok(exit) => exit.into(),
+        Err((exit, line)) => {
+            eprintln!("weft-load: {line}");
+            exit.into()
         }
     }
 }
 
-fn load(args: &RunArgs) -> Result<ExitCode> {
+/// What ends a run before its report: the exit code and one line.
+type Refusal = (Exit, String);
+
+fn load(args: &RunArgs) -> Result<Exit, Refusal> {
+    let usage = |error: &dyn std::fmt::Display| (Exit::Usage, error.to_string());
     let processors = available_parallelism().map_or(1, usize::from);
-    let settings = args.settings(processors)?;
-    // A first walk: one URL, looked up here.
-    let url = &args.urls[0];
-    let rest = url.strip_prefix("http://").context("URL must begin with http://")?;
-    let (authority, path) = rest.split_once('/').map_or((rest, "/".to_owned()), |(a, p)| (a, format!("/{p}")));
-    let (host, port) = authority.rsplit_once(':').map_or((authority, 80), |(h, p)| (h, p.parse().unwrap_or(80)));
-    let addresses: Vec<_> = std::net::ToSocketAddrs::to_socket_addrs(&(host, port))?.collect();
-    let scenario = Arc::new(Scenario {
-        origins: vec![Origin {
-            host: host.to_owned(),
-            port,
-            addresses,
-        }],
-        targets: vec![Target {
-            origin: 0,
-            weight: 1,
-            request: format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\n\r\n").into(),
-            head_only: false,
-            url: url.clone(),
-        }],
-        protocol: Protocol::Http1,
-        timeout: settings.timeout,
-    });
-    let start = clock::now() + LEAD;
-    let end = start + settings.duration.as_nanos() as u64;
-    let (_orders, ordered) = watch::channel(Orders::Run);
-    let (beats, _beaten) = mpsc::unbounded_channel();
-    let mut handles = Vec::new();
-    for index in 0..settings.threads {
-        let lanes = settings.connections / settings.threads + usize::from(index < settings.connections % settings.threads);
-        let plan = Plan {
-            scenario: scenario.clone(),
-            schedule: settings.profile.as_ref().map(|profile| profile.share(index, settings.threads)),
-            lanes,
-            start,
-            end,
-            seed: settings.seed + index as u64,
-        };
-        handles.push(worker::spawn(index, plan, ordered.clone(), beats.clone())?);
-    }
-    let mut tally = Tally::new();
-    let mut cpu = 0;
-    let mut held_up = 0;
-    let mut last = start;
-    for handle in handles {
-        let done = handle.join().expect("a thread does not panic")?;
-        tally.merge(&done.tally);
-        cpu += done.cpu;
-        held_up = held_up.max(done.held_up);
-        last = last.max(done.ended);
-    }
-    let summary = Summary { settings, tally, cpu, held_up, elapsed: last - start };
+    let settings = args.settings(processors).map_err(|error| usage(&error))?;
+    let scenario = target::scenario(args, settings.timeout, &look_up).map_err(|error| match error {
+        TargetError::Flag(error) => usage(&error),
+        TargetError::Resolve { .. } => (Exit::Resolve, error.to_string()),
+    })?;
+    let scenario = Arc::new(scenario);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| (Exit::Failed, format!("no runtime: {error}")))?;
+    let mut live = Live::new(settings.profile.as_ref().map(Profile::mean_rate), settings.duration);
+    let outcome = runtime.block_on(async {
+        reach(&scenario).await?;
+        run::run(scenario, settings, &mut live, interrupts())
+            .await
+            .map_err(|error| (Exit::Failed, format!("the run cannot go on: {error}")))
+    })?;
+    live.end();
     match args.output {
-        Output::Json => println!("{}", report::json::render(&summary)),
-        Output::Text => print!("{}", report::table::render(&summary)),
+        Output::Json => println!("{}", report::json::render(&outcome)),
+        Output::Text => print!("{}", report::table::render(&outcome)),
     }
-    Ok(ExitCode::SUCCESS)
+    ended(&outcome)
+}
+
+fn look_up(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
+    let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    Ok(found.collect())
+}
+
+/// Connects to every origin once, so that a target that is not there costs one line and no run.
+async fn reach(scenario: &Scenario) -> Result<(), Refusal> {
+    for origin in &scenario.origins {
+        let timer = Timer::new();
+        let limit = tokio::time::timeout(scenario.timeout, connect(origin, 0, &timer)).await;
+        let failure = match limit {
+            Ok(Ok(_)) => continue,
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new(Phase::Connect, Kind::Timeout),
+        };
+        let place = format!("{}:{} ({})", origin.host, origin.port, origin.addresses[0].ip());
+        return Err(match failure.phase {
+            Phase::Tls => (Exit::Tls, format!("{place}: TLS failed: {}", failure.kind.name())),
+            _ => (
+                Exit::Connect,
+                format!("{place}: cannot connect: {}", failure.kind.name()),
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Ctrl-C and the wish of whoever runs us to end; each asks again.
+fn interrupts() -> mpsc::Receiver<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (asked, interrupt) = mpsc::channel(2);
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let Ok(mut signals) = signal(kind) else { continue };
+        let asked = asked.clone();
+        tokio::spawn(async move { while signals.recv().await.is_some() && asked.send(()).await.is_ok() {} });
+    }
+    interrupt
+}
+
+/// The exit code of a run that has been reported.
+fn ended(outcome: &Outcome) -> Result<Exit, Refusal> {
+    let tally = &outcome.tally;
+    if tally.answered() == 0 && tally.failed() > 0 {
+        let most = tally.errors().max_by_key(|(.., count)| *count);
+        let (phase, kind, _) = most.expect("errors were counted");
+        let line = format!("nothing was answered: {} in phase {}", kind.name(), phase.name());
+        return Err(match (phase, kind) {
+            (_, Kind::Protocol) => (Exit::Protocol, format!("{line}: the target does not speak HTTP/1.1")),
+            (Phase::Connect, _) => (Exit::Connect, line),
+            (Phase::Tls, _) => (Exit::Tls, line),
+            _ => (Exit::Failed, line),
+        });
+    }
+    Ok(if outcome.interrupted {
+        Exit::Interrupted
+    } else if !outcome.verdict.invalid_because.is_empty() {
+        Exit::Invalid
+    } else {
+        Exit::Fine
+    })
 }

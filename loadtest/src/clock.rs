@@ -24,11 +24,6 @@ pub(crate) fn thread_cpu() -> u64 {
     nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
 }
 
-/// Processor time of the process, in nanoseconds.
-pub(crate) fn process_cpu() -> u64 {
-    nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
-}
-
 fn nanoseconds(time: Timespec) -> u64 {
     time.tv_sec as u64 * SECOND + time.tv_nsec as u64
 }
@@ -45,9 +40,13 @@ impl Pacer {
     /// Of the kernel: too many open files.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        Ok(Self {
-            timer: AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)?,
-        })
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an owned descriptor that nobody else closes meets its condition"
+        )]
+        let timer = AsyncFd::new(timer)?;
+        Ok(Self { timer })
     }
 
     /// Resolves when the clock has reached `at`; at once if it has already.

@@ -20,8 +20,8 @@ const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The flags of a run, as typed.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct RunArgs {
-    /// Where to send: http://host[:port]/path; several share the requests, `URL=WEIGHT` says how.
-    #[arg(value_name = "URL", required = true)]
+    /// Where to send: http://host[:port]/path. Several share the requests; `3:URL` gets three times as many.
+    #[arg(value_name = "[WEIGHT:]URL", required = true)]
     pub urls: Vec<String>,
     /// Requests per second, sent at their instants whether or not answers come; `max` sends as answers come.
     #[arg(long, value_name = "N|max", default_value = "100")]
@@ -56,6 +56,9 @@ pub struct RunArgs {
     /// Body of the requests; `@FILE` reads it from a file.
     #[arg(long, short = 'd', value_name = "TEXT|@FILE")]
     pub data: Option<String>,
+    /// Address of a host, in place of a lookup; may be given several times.
+    #[arg(long, value_name = "HOST:PORT:ADDRESS")]
+    pub resolve: Vec<String>,
     /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -161,7 +164,10 @@ impl RunArgs {
             return Ok(None);
         }
         let wanted = "must be requests per second, a number above 0, or max";
-        let rate: f64 = self.rate.parse().map_err(|_| FlagError::value("--rate", &self.rate, wanted))?;
+        let rate: f64 = self
+            .rate
+            .parse()
+            .map_err(|_| FlagError::value("--rate", &self.rate, wanted))?;
         if !(rate > 0.0 && rate <= RATE_MAX) {
             return Err(FlagError::value("--rate", &self.rate, wanted));
         }
@@ -185,6 +191,10 @@ impl RunArgs {
 pub(crate) fn time(flag: &'static str, text: &str) -> Result<Duration, FlagError> {
     match humantime::parse_duration(text) {
         Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err(FlagError::value(flag, text, "must be a time above 0 with its unit, for example 250ms, 10s or 1m30s")),
+        _ => Err(FlagError::value(
+            flag,
+            text,
+            "must be a time above 0 with its unit, for example 250ms, 10s or 1m30s",
+        )),
     }
 }

@@ -4,9 +4,14 @@
 pub mod app;
 mod client;
 mod clock;
-mod flags;
+mod exit;
+pub mod flags;
 mod report;
+mod run;
 pub mod scenario;
 pub mod schedule;
+mod series;
 mod tally;
+mod target;
+mod verdict;
 mod worker;

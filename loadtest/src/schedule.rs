@@ -176,7 +176,10 @@ mod tests {
             assert_eq!(sends.len(), 1000, "{threads} threads");
             for (index, at) in sends.iter().enumerate() {
                 let wanted = index as f64 * 0.002;
-                assert!((at.as_secs_f64() - wanted).abs() < 1e-8, "{threads} threads: send {index} at {at:?}");
+                assert!(
+                    (at.as_secs_f64() - wanted).abs() < 1e-8,
+                    "{threads} threads: send {index} at {at:?}"
+                );
             }
         }
     }

@@ -105,7 +105,9 @@ impl Failure {
         use rustix::io::Errno;
         let kind = match error.kind() {
             io::ErrorKind::ConnectionRefused => Kind::Refused,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => Kind::Reset,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+                Kind::Reset
+            }
             io::ErrorKind::UnexpectedEof => Kind::Closed,
             io::ErrorKind::TimedOut => Kind::Timeout,
             io::ErrorKind::InvalidData => Kind::Protocol,

@@ -44,7 +44,9 @@ impl Http1 {
                     // Who refuses early may have answered before it closed.
                     Poll::Ready(Err(error)) => {
                         let failure = Failure::of_io(Phase::Send, &error);
-                        return self.read(context, &mut reader, scratch).map(|read| read.map_err(|_| failure));
+                        return self
+                            .read(context, &mut reader, scratch)
+                            .map(|read| read.map_err(|_| failure));
                     }
                     Poll::Pending => break,
                 }
@@ -56,7 +58,11 @@ impl Http1 {
                 }));
             }
             if timer.poll_expired(context) {
-                let phase = if written < request.len() { Phase::Send } else { phase(&reader) };
+                let phase = if written < request.len() {
+                    Phase::Send
+                } else {
+                    phase(&reader)
+                };
                 return Poll::Ready(Err(Failure::new(phase, Kind::Timeout)));
             }
             Poll::Pending

@@ -42,13 +42,22 @@ enum At {
     Head,
     Length(u64),
     Close,
-    ChunkSize { size: u64, digits: u8 },
-    ChunkExtension { size: u64, bytes: u32 },
+    ChunkSize {
+        size: u64,
+        digits: u8,
+    },
+    ChunkExtension {
+        size: u64,
+        bytes: u32,
+    },
     ChunkData(u64),
     /// CR and LF behind a chunk's data.
     ChunkEnd(u8),
     /// Lines of trailers: bytes of the line so far, and of all.
-    Trailer { line: u32, all: u32 },
+    Trailer {
+        line: u32,
+        all: u32,
+    },
     Done,
 }
 
@@ -314,9 +323,24 @@ mod tests {
             (false, 204, true, "HTTP/1.1 204 No Content\r\n\r\n"),
             (false, 304, true, "HTTP/1.1 304 x\r\ncontent-length: 9\r\n\r\n"),
             (false, 200, false, "HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\na"),
-            (false, 200, true, "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\na"),
-            (false, 200, false, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\na"),
-            (false, 200, true, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na"),
+            (
+                false,
+                200,
+                true,
+                "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\na",
+            ),
+            (
+                false,
+                200,
+                false,
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\na",
+            ),
+            (
+                false,
+                200,
+                true,
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na",
+            ),
             (
                 false,
                 200,
@@ -332,7 +356,10 @@ mod tests {
     fn a_response_without_a_length_ends_with_its_connection_and_no_other_does() {
         let mut reader = ResponseReader::new(false);
         assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\n\r\nabc"), Ok(None));
-        assert_eq!(reader.end().map(|answer| (answer.status, answer.reusable)), Some((200, false)));
+        assert_eq!(
+            reader.end().map(|answer| (answer.status, answer.reusable)),
+            Some((200, false))
+        );
         let mut cut = ResponseReader::new(false);
         assert_eq!(cut.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc"), Ok(None));
         assert_eq!(cut.end(), None);
@@ -359,6 +386,9 @@ mod tests {
         let text = "HTTP/1.1 503 x\r\nx-envoy-overloaded: true\r\nx-weft-reason: upstream.admit.pending\r\ncontent-length: 0\r\n\r\n";
         let answer = read(false, text).unwrap().unwrap();
         let sign = answer.sign.unwrap();
-        assert_eq!((sign.flag, sign.reason.as_deref()), (Some("UO"), Some("upstream.admit.pending")));
+        assert_eq!(
+            (sign.flag, sign.reason.as_deref()),
+            (Some("UO"), Some("upstream.admit.pending"))
+        );
     }
 }

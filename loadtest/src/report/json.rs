@@ -1,7 +1,119 @@
-use super::Summary;
-pub(crate) fn render(summary: &Summary) -> String {
-    let t = &summary.tally;
-    let q = |h: &hdrhistogram::Histogram<u64>| serde_json::json!({"p50": h.value_at_quantile(0.5) as f64/1e3, "p99": h.value_at_quantile(0.99) as f64/1e3,"p99.9": h.value_at_quantile(0.999) as f64/1e3, "max": h.max() as f64/1e3});
-    serde_json::json!({"latency_ms": q(&t.latency), "service_time_ms": q(&t.service_time), "pacing_ms": q(&t.pacing), "reached": t.answered() as f64 / (summary.elapsed as f64/1e9),
-      "cpu_us_per_request": summary.cpu as f64 / 1e3 / t.answered().max(1) as f64, "held_up_ms": summary.held_up as f64/1e6, "unsent": t.unsent, "failed": t.failed(), "opened": t.opened, "codes": t.codes().map(|(c,n)| (c.to_string(), n)).collect::<std::collections::BTreeMap<_,_>>()}).to_string()
+//! A run as one JSON object. The fields are documented in README.md and stay.
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use crate::run::Outcome;
+use crate::series::Row;
+
+/// Percentiles of every report, with their names.
+pub(crate) const PERCENTILES: [(&str, f64); 6] = [
+    ("p50", 0.5),
+    ("p75", 0.75),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("p99.99", 0.9999),
+];
+
+/// The whole result.
+pub(crate) fn render(outcome: &Outcome) -> Value {
+    let tally = &outcome.tally;
+    let codes: Map<String, Value> = tally
+        .codes()
+        .map(|(code, count)| (code.to_string(), count.into()))
+        .collect();
+    json!({
+        "schema": 1,
+        "tool": concat!("weft-load ", env!("CARGO_PKG_VERSION")),
+        "inputs": inputs(outcome),
+        "valid": outcome.verdict.invalid_because.is_empty(),
+        "invalid_because": outcome.verdict.invalid_because,
+        "notes": outcome.verdict.notes,
+        "interrupted": outcome.interrupted,
+        "started_at": humantime::format_rfc3339_millis(outcome.started_at).to_string(),
+        "duration_s": outcome.elapsed.as_secs_f64(),
+        "rate": {"intended": intended_rate(outcome), "reached": reached(outcome)},
+        "requests": {
+            "answered": tally.answered(), "failed": tally.failed(), "unsent": tally.unsent, "abandoned": outcome.abandoned,
+        },
+        "latency_ms": quantiles(&tally.latency),
+        "service_time_ms": quantiles(&tally.service_time),
+        "pacing_ms": quantiles(&tally.pacing),
+        "codes": codes,
+        "errors": errors(outcome),
+        "bytes": {"in": tally.bytes_in, "out": tally.bytes_out},
+        "connections": {"opened": tally.opened, "reused": tally.reused},
+        "mesh": {"flags": tally.flags, "reasons": tally.reasons, "refusal_ms": quantiles(&tally.refusals)},
+        "cpu": {
+            "us_per_request": outcome.cpu.as_secs_f64() * 1e6 / (tally.answered() + tally.failed()).max(1) as f64,
+            "share": outcome.cpu.as_secs_f64() / outcome.elapsed.as_secs_f64(),
+        },
+        "series": outcome.series.iter().map(row).collect::<Vec<_>>(),
+    })
+}
+
+fn inputs(outcome: &Outcome) -> Value {
+    let settings = &outcome.settings;
+    let targets = &outcome.scenario.targets;
+    json!({
+        "urls": targets.iter().map(|target| json!({"url": target.url, "weight": target.weight})).collect::<Vec<_>>(),
+        "loop": if settings.profile.is_some() { "open" } else { "closed" },
+        "duration_s": settings.duration.as_secs_f64(),
+        "connections": settings.connections,
+        "threads": settings.threads,
+        "timeout_s": settings.timeout.as_secs_f64(),
+        "seed": settings.seed,
+    })
+}
+
+/// Requests per second that were meant; `null` where as many as possible were.
+fn intended_rate(outcome: &Outcome) -> Option<f64> {
+    outcome
+        .settings
+        .profile
+        .as_ref()
+        .map(crate::schedule::Profile::mean_rate)
+}
+
+/// Requests per second that were over, with an answer or without.
+pub(crate) fn reached(outcome: &Outcome) -> f64 {
+    (outcome.tally.answered() + outcome.tally.failed()) as f64 / outcome.elapsed.as_secs_f64()
+}
+
+/// Milliseconds by percentile.
+fn quantiles(histogram: &Histogram<u64>) -> Value {
+    let milliseconds = |microseconds: u64| microseconds as f64 / 1e3;
+    let mut object: Map<String, Value> = PERCENTILES
+        .iter()
+        .map(|(name, quantile)| {
+            (
+                (*name).to_owned(),
+                milliseconds(histogram.value_at_quantile(*quantile)).into(),
+            )
+        })
+        .collect();
+    object.insert("max".to_owned(), milliseconds(histogram.max()).into());
+    object.insert("mean".to_owned(), (histogram.mean() / 1e3).into());
+    object.into()
+}
+
+fn errors(outcome: &Outcome) -> Value {
+    let mut phases = Map::new();
+    let mut kinds = Map::new();
+    for (phase, kind, count) in outcome.tally.errors() {
+        let so_far = phases.get(phase.name()).and_then(Value::as_u64).unwrap_or_default();
+        phases.insert(phase.name().to_owned(), (so_far + count).into());
+        if count > 0 {
+            kinds.insert(format!("{}.{}", phase.name(), kind.name()), count.into());
+        }
+    }
+    json!({"total": outcome.tally.failed(), "phases": phases, "kinds": kinds})
+}
+
+fn row(row: &Row) -> Value {
+    json!({
+        "second": row.second, "answered": row.answered, "failed": row.failed, "refused": row.refused,
+        "p50_ms": row.p50 as f64 / 1e3, "p99_ms": row.p99 as f64 / 1e3, "max_ms": row.max as f64 / 1e3,
+    })
 }

@@ -1,9 +1,7 @@
-//! in → out: what a run came to → tables, JSON.
+//! in → out: what a run came to → tables and files.
 //! owns: names and units of what is shown.
 //! may not touch: sockets.
 
 pub(crate) mod json;
-mod summary;
+pub(crate) mod live;
 pub(crate) mod table;
-
-pub(crate) use summary::Summary;

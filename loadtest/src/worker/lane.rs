@@ -9,10 +9,10 @@ use super::thread::Thread;
 use super::ticket::{Parked, Ticket};
 use crate::client::connect::connect;
 use crate::client::http1::Http1;
+use crate::client::response::Answer;
 use crate::client::timer::Timer;
 use crate::client::{Failure, Phase};
 use crate::clock;
-use crate::client::response::Answer;
 use crate::tally::Outcome;
 
 /// Pause of a lane in a closed loop that could not connect: without it, a dead target would be dialled without end.
@@ -58,7 +58,13 @@ impl Lane {
                 },
             };
             let outcome = self.send(ticket).await;
-            let dead = matches!(outcome.result, Err(Failure { phase: Phase::Connect | Phase::Tls, .. }));
+            let dead = matches!(
+                outcome.result,
+                Err(Failure {
+                    phase: Phase::Connect | Phase::Tls,
+                    ..
+                })
+            );
             self.thread.record(ticket, &outcome);
             if dead && self.thread.closed_loop {
                 tokio::time::sleep(REDIAL_PAUSE).await;
@@ -92,12 +98,19 @@ impl Lane {
         }
         let mut gone = false;
         for connection in &mut self.connections {
-            if connection.as_mut().is_some_and(|known| known.http.poll_gone(context).is_ready()) {
+            if connection
+                .as_mut()
+                .is_some_and(|known| known.http.poll_gone(context).is_ready())
+            {
                 *connection = None;
                 gone = true;
             }
         }
-        if gone { Poll::Ready(Waited::ConnectionGone) } else { Poll::Pending }
+        if gone {
+            Poll::Ready(Waited::ConnectionGone)
+        } else {
+            Poll::Pending
+        }
     }
 
     async fn send(&mut self, ticket: Ticket) -> Outcome {

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -51,6 +50,14 @@ pub(crate) enum Orders {
     Abandon,
 }
 
+/// What a thread tells.
+pub(crate) enum Report {
+    /// A second has passed.
+    Beat(Beat),
+    /// It has ended.
+    Done(io::Result<Box<Done>>),
+}
+
 /// A second of a thread.
 pub(crate) struct Beat {
     /// Seconds since the start, from 0.
@@ -71,6 +78,8 @@ pub(crate) struct Done {
     pub(crate) cpu: u64,
     /// Requests that were abandoned in flight.
     pub(crate) abandoned: u64,
+    /// When it sent no more.
+    pub(crate) stopped: u64,
     /// When its last request ended.
     pub(crate) ended: u64,
 }
@@ -128,20 +137,25 @@ pub(crate) fn spawn(
     index: usize,
     plan: Plan,
     orders: watch::Receiver<Orders>,
-    beats: mpsc::UnboundedSender<Beat>,
-) -> io::Result<JoinHandle<io::Result<Done>>> {
+    reports: mpsc::UnboundedSender<Report>,
+) -> io::Result<()> {
     std::thread::Builder::new()
         .name(format!("load-{index}"))
         .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .event_interval(31)
-                .build()?;
-            LocalSet::new().block_on(&runtime, run(plan, orders, beats))
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let done =
+                runtime.and_then(|runtime| LocalSet::new().block_on(&runtime, run(plan, orders, reports.clone())));
+            // Nobody listens where the run was given up.
+            let _ = reports.send(Report::Done(done.map(Box::new)));
         })
+        .map(drop)
 }
 
-async fn run(plan: Plan, mut orders: watch::Receiver<Orders>, beats: mpsc::UnboundedSender<Beat>) -> io::Result<Done> {
+async fn run(
+    plan: Plan,
+    mut orders: watch::Receiver<Orders>,
+    reports: mpsc::UnboundedSender<Report>,
+) -> io::Result<Done> {
     let closed_loop = plan.schedule.is_none();
     let source = match plan.schedule {
         Some(schedule) => Source::open(schedule, plan.start),
@@ -170,7 +184,7 @@ async fn run(plan: Plan, mut orders: watch::Receiver<Orders>, beats: mpsc::Unbou
     pacer.until(plan.start).await?;
     let cpu = clock::thread_cpu();
     let held_up = Rc::new(Cell::new(0));
-    let heart = tokio::task::spawn_local(heartbeat(thread.clone(), held_up.clone(), beats, plan.start));
+    let heart = tokio::task::spawn_local(heartbeat(thread.clone(), held_up.clone(), reports.clone(), plan.start));
     let dispatch = async {
         if closed_loop {
             for number in 0..plan.lanes {
@@ -195,6 +209,9 @@ async fn run(plan: Plan, mut orders: watch::Receiver<Orders>, beats: mpsc::Unbou
         _ = orders.wait_for(|orders| *orders == Orders::Abandon) => {}
     }
     heart.abort();
+    let last = (clock::now().saturating_sub(plan.start) / clock::SECOND) as u32;
+    // The rest of a second; nobody listens where the run was given up.
+    let _ = reports.send(Report::Beat(beat(&thread, last)));
     let mut tally = std::mem::replace(&mut *thread.tally.borrow_mut(), Tally::new());
     if !closed_loop {
         for intended in thread.tickets.unsent(stopped_at) {
@@ -206,6 +223,7 @@ async fn run(plan: Plan, mut orders: watch::Receiver<Orders>, beats: mpsc::Unbou
         held_up: held_up.get(),
         cpu: clock::thread_cpu() - cpu,
         abandoned: thread.lanes.get(),
+        stopped: stopped_at,
         ended: thread.ended.get(),
     })
 }
@@ -248,7 +266,7 @@ async fn drained(thread: &Thread) {
 }
 
 /// Ends requests that took too long, tells each second, and notices when this thread did not run.
-async fn heartbeat(thread: Rc<Thread>, held_up: Rc<Cell<u64>>, beats: mpsc::UnboundedSender<Beat>, start: u64) {
+async fn heartbeat(thread: Rc<Thread>, held_up: Rc<Cell<u64>>, reports: mpsc::UnboundedSender<Report>, start: u64) {
     let mut last = clock::now();
     let mut told = 0;
     loop {
@@ -265,7 +283,7 @@ async fn heartbeat(thread: Rc<Thread>, held_up: Rc<Cell<u64>>, beats: mpsc::Unbo
             let beat = beat(&thread, told);
             told = second;
             // Nobody listens any more when the run is being torn down.
-            if beats.send(beat).is_err() {
+            if reports.send(Report::Beat(beat)).is_err() {
                 return;
             }
         }

@@ -160,6 +160,8 @@ impl Tickets {
     /// Intended instants up to `end` that no lane has taken.
     pub(super) fn unsent(&self, end: u64) -> Vec<u64> {
         let mut source = self.source.borrow_mut();
-        std::iter::from_fn(|| source.take(end)).take(Source::UNSENT_MAX).collect()
+        std::iter::from_fn(|| source.take(end))
+            .take(Source::UNSENT_MAX)
+            .collect()
     }
 }
