@@ -89,6 +89,13 @@ async fn reach(scenario: &Scenario) -> Result<(), Refusal> {
         };
         let place = format!("{}:{} ({})", origin.host, origin.port, origin.addresses[0].ip());
         return Err(match failure.phase {
+            Phase::Tls if failure.kind == Kind::Protocol => (
+                Exit::Tls,
+                format!(
+                    "{place}: TLS failed: the target speaks no TLS, or not {}",
+                    scenario.protocol.name()
+                ),
+            ),
             Phase::Tls => (Exit::Tls, format!("{place}: TLS failed: {}", failure.kind.name())),
             _ => (
                 Exit::Connect,
@@ -119,7 +126,10 @@ fn ended(outcome: &Outcome) -> Result<Exit, Refusal> {
         let (phase, kind, _) = most.expect("errors were counted");
         let line = format!("nothing was answered: {} in phase {}", kind.name(), phase.name());
         return Err(match (phase, kind) {
-            (_, Kind::Protocol) => (Exit::Protocol, format!("{line}: the target does not speak HTTP/1.1")),
+            (_, Kind::Protocol) => (
+                Exit::Protocol,
+                format!("{line}: the target does not speak {}", outcome.scenario.protocol.name()),
+            ),
             (Phase::Connect, _) => (Exit::Connect, line),
             (Phase::Tls, _) => (Exit::Tls, line),
             _ => (Exit::Failed, line),

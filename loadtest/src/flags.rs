@@ -2,6 +2,7 @@
 //! owns: names and defaults of flags, and which of them contradict each other.
 //! may not touch: sockets.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
@@ -10,6 +11,10 @@ use crate::schedule::{Arrivals, Profile, Stage};
 
 /// Requests in flight where nothing else is asked for.
 const CONNECTIONS: usize = 64;
+/// Requests in flight on a connection at the most.
+const STREAMS_MAX: usize = 10_000;
+/// Requests in flight of a run at the most.
+const LANES_MAX: usize = 1_000_000;
 /// More lanes than a machine has ports for.
 const CONNECTIONS_MAX: usize = 60_000;
 /// A rate beyond any machine's.
@@ -20,7 +25,8 @@ const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The flags of a run, as typed.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct RunArgs {
-    /// Where to send: http://host[:port]/path. Several share the requests; `3:URL` gets three times as many.
+    /// Where to send: http://host[:port]/path, https://…, grpc://host:port/package.Service/Method, grpcs://…, tcp://host:port.
+    /// Several share the requests; `3:URL` gets three times as many.
     #[arg(value_name = "[WEIGHT:]URL", required = true)]
     pub urls: Vec<String>,
     /// Requests per second, sent at their instants whether or not answers come; `max` sends as answers come.
@@ -56,6 +62,27 @@ pub struct RunArgs {
     /// Body of the requests; `@FILE` reads it from a file.
     #[arg(long, short = 'd', value_name = "TEXT|@FILE")]
     pub data: Option<String>,
+    /// Speak HTTP/2: with prior knowledge over http://, by agreement over https://.
+    #[arg(long)]
+    pub http2: bool,
+    /// HTTP/2 and gRPC: requests in flight on each connection.
+    #[arg(long, short = 'm', value_name = "N")]
+    pub streams: Option<usize>,
+    /// gRPC: the descriptor set of the method (`protoc --descriptor_set_out --include_imports`); --data is then JSON.
+    #[arg(long, value_name = "FILE")]
+    pub descriptor: Option<PathBuf>,
+    /// Certificates to trust, in PEM, in place of the machine's.
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Certificate to present, in PEM, with those that lead to it.
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Key of --cert, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Believe every certificate.
+    #[arg(long, short = 'k')]
+    pub insecure: bool,
     /// Address of a host, in place of a lookup; may be given several times.
     #[arg(long, value_name = "HOST:PORT:ADDRESS")]
     pub resolve: Vec<String>,
@@ -94,6 +121,14 @@ pub enum FlagError {
         value: String,
         /// What would be right.
         wanted: String,
+    },
+    /// Flags that do not go together.
+    #[error("{flag}: {wanted}")]
+    Contradiction {
+        /// The flag, or flags.
+        flag: &'static str,
+        /// What would be right.
+        wanted: &'static str,
     },
     /// A file that a flag names cannot be read.
     #[error("{flag} {path:?}: {problem}")]
@@ -140,6 +175,11 @@ impl RunArgs {
         if !(1..=CONNECTIONS_MAX).contains(&connections) {
             let wanted = format!("must be from 1 to {CONNECTIONS_MAX}");
             return Err(FlagError::value("--connections", &connections.to_string(), wanted));
+        }
+        let streams = self.streams.unwrap_or(1);
+        if !(1..=STREAMS_MAX).contains(&streams) || streams * connections > LANES_MAX {
+            let wanted = format!("must be from 1 to {STREAMS_MAX}, and at most {LANES_MAX} over all connections");
+            return Err(FlagError::value("--streams", &streams.to_string(), wanted));
         }
         let threads = self.threads.unwrap_or(processors).min(connections);
         if threads == 0 {

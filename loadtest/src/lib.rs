@@ -6,6 +6,7 @@ mod client;
 mod clock;
 mod exit;
 pub mod flags;
+mod grpc;
 mod report;
 mod run;
 pub mod scenario;

@@ -124,10 +124,11 @@ pub(crate) async fn run(
 
 fn plan(scenario: &Arc<Scenario>, settings: &Settings, index: usize, start: u64) -> Plan {
     let threads = settings.threads;
+    let connections = settings.connections / threads + usize::from(index < settings.connections % threads);
     Plan {
         scenario: scenario.clone(),
         schedule: settings.profile.as_ref().map(|profile| profile.share(index, threads)),
-        lanes: settings.connections / threads + usize::from(index < settings.connections % threads),
+        lanes: connections * scenario.streams,
         start,
         end: start + settings.duration.as_nanos() as u64,
         seed: settings.seed.wrapping_add(index as u64),

@@ -7,12 +7,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
+    /// HTTP/2.
+    Http2,
+    /// gRPC over HTTP/2, one message each way.
+    Grpc,
+    /// Bytes that come back.
+    Tcp,
+}
+
+impl Protocol {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Grpc => "gRPC",
+            Self::Tcp => "TCP echo",
+        }
+    }
+}
+
+/// How an origin's connections are encrypted.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The client's side.
+    pub config: Arc<ClientConfig>,
+    /// Who the server has to be.
+    pub name: ServerName<'static>,
 }
 
 /// Where requests go: a host and a port.
@@ -24,6 +54,45 @@ pub struct Origin {
     pub port: u16,
     /// What the host stands for; not empty.
     pub addresses: Vec<SocketAddr>,
+    /// `None` for plain text.
+    pub tls: Option<Tls>,
+}
+
+/// A request of HTTP/2.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Pseudo-headers and headers.
+    pub head: Request<()>,
+    /// What follows.
+    pub body: Bytes,
+    /// Its response has a gRPC status.
+    pub grpc: bool,
+}
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Head and body as HTTP/1.1 has them.
+    Http1 {
+        /// The bytes.
+        bytes: Bytes,
+        /// The method is HEAD: its response has no body.
+        head_only: bool,
+    },
+    /// A message of HTTP/2.
+    Http2(Message),
+    /// Bytes that have to come back.
+    Echo(Bytes),
+}
+
+impl Payload {
+    /// Its length: of HTTP/2's head, as it was before compression, nothing is counted.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Http1 { bytes, .. } | Self::Echo(bytes) => bytes.len() as u64,
+            Self::Http2(message) => message.body.len() as u64,
+        }
+    }
 }
 
 /// A request as it is sent.
@@ -33,10 +102,8 @@ pub struct Target {
     pub origin: usize,
     /// Its share among all, not zero.
     pub weight: u32,
-    /// Head and body, as HTTP/1.1 has them.
-    pub request: Bytes,
-    /// The method is HEAD: its response has no body.
-    pub head_only: bool,
+    /// What goes over the wire.
+    pub payload: Payload,
     /// As the user wrote it.
     pub url: String,
 }
@@ -50,6 +117,8 @@ pub struct Scenario {
     pub targets: Vec<Target>,
     /// Spoken to all of them.
     pub protocol: Protocol,
+    /// Requests in flight on one connection, above one for HTTP/2 only.
+    pub streams: usize,
     /// A request that has taken longer has failed.
     pub timeout: Duration,
 }

@@ -17,6 +17,8 @@ const DIGITS: u8 = 3;
 const DIGITS_OF_A_SECOND: u8 = 2;
 /// Reasons that are told apart; a peer must not fill our memory.
 const REASONS_MAX: usize = 128;
+/// gRPC's statuses, 0 to 16, and one for all others.
+const GRPC_STATUSES: usize = 18;
 /// Statuses: 0 to 999.
 const STATUSES: usize = 1000;
 
@@ -58,6 +60,7 @@ pub(crate) struct Tally {
     /// Service times of local replies of a mesh: what a refusal costs its caller.
     pub(crate) refusals: Histogram<u64>,
     codes: Box<[u64; STATUSES]>,
+    grpc_codes: [u64; GRPC_STATUSES],
     errors: [[u64; Kind::ALL.len()]; Phase::ALL.len()],
     /// By response flag.
     pub(crate) flags: BTreeMap<&'static str, u64>,
@@ -79,6 +82,7 @@ impl Tally {
             pacing: histogram(),
             refusals: histogram(),
             codes: Box::new([0; STATUSES]),
+            grpc_codes: [0; GRPC_STATUSES],
             errors: Default::default(),
             flags: BTreeMap::new(),
             reasons: BTreeMap::new(),
@@ -106,6 +110,9 @@ impl Tally {
         self.latency.saturating_record(latency);
         self.service_time.saturating_record(service_time);
         self.codes[usize::from(answer.status).min(STATUSES - 1)] += 1;
+        if let Some(status) = answer.grpc_status {
+            self.grpc_codes[usize::from(status).min(GRPC_STATUSES - 1)] += 1;
+        }
         self.bytes_in += answer.bytes;
         if let Some(sign) = &answer.sign {
             self.refusals.saturating_record(service_time);
@@ -148,6 +155,9 @@ impl Tally {
         for (mine, theirs) in self.codes.iter_mut().zip(other.codes.iter()) {
             *mine += theirs;
         }
+        for (mine, theirs) in self.grpc_codes.iter_mut().zip(other.grpc_codes) {
+            *mine += theirs;
+        }
         for (mine, theirs) in self.errors.iter_mut().flatten().zip(other.errors.iter().flatten()) {
             *mine += theirs;
         }
@@ -167,6 +177,11 @@ impl Tally {
     /// Statuses that came, with their numbers.
     pub(crate) fn codes(&self) -> impl Iterator<Item = (u16, u64)> {
         (0u16..).zip(self.codes.iter().copied()).filter(|(_, count)| *count > 0)
+    }
+
+    /// gRPC statuses that came, with their numbers; 17 stands for all that gRPC does not know.
+    pub(crate) fn grpc_codes(&self) -> impl Iterator<Item = (u16, u64)> {
+        (0u16..).zip(self.grpc_codes).filter(|(_, count)| *count > 0)
     }
 
     /// Errors by phase and kind.
@@ -215,6 +230,7 @@ mod tests {
             status,
             bytes: 100,
             reusable: true,
+            grpc_status: None,
             sign: None,
         }
     }

@@ -56,6 +56,10 @@ pub(crate) enum Kind {
     Timeout,
     /// What came is not of the protocol that is spoken.
     Protocol,
+    /// The server's certificate is not one that is trusted, or is another's.
+    Untrusted,
+    /// The server refused what we presented or offered (a TLS alert).
+    Rejected,
     /// This machine has no more ports, descriptors or memory: the generator's fault.
     Local,
     /// All else of the network.
@@ -64,12 +68,14 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Refused,
         Self::Reset,
         Self::Closed,
         Self::Timeout,
         Self::Protocol,
+        Self::Untrusted,
+        Self::Rejected,
         Self::Local,
         Self::Other,
     ];
@@ -82,6 +88,8 @@ impl Kind {
             Self::Closed => "closed",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
+            Self::Untrusted => "untrusted",
+            Self::Rejected => "rejected",
             Self::Local => "local",
             Self::Other => "other",
         }
@@ -118,5 +126,17 @@ impl Failure {
             },
         };
         Self { phase, kind }
+    }
+
+    /// What an error of a handshake means.
+    pub(crate) fn of_tls(error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let kind = match inner {
+            Some(rustls::Error::InvalidCertificate(_)) => Kind::Untrusted,
+            Some(rustls::Error::AlertReceived(_)) => Kind::Rejected,
+            Some(_) => Kind::Protocol,
+            None => return Self::of_io(Phase::Tls, error),
+        };
+        Self::new(Phase::Tls, kind)
     }
 }

@@ -3,10 +3,13 @@
 //! may not touch: when to send, and what is counted.
 
 pub(crate) mod connect;
+pub(crate) mod echo;
 pub(crate) mod failure;
 pub(crate) mod http1;
+pub(crate) mod http2;
 pub(crate) mod response;
 pub(crate) mod stream;
 pub(crate) mod timer;
+pub(crate) mod tls;
 
 pub(crate) use failure::{Failure, Kind, Phase};

@@ -28,6 +28,8 @@ pub(crate) struct Answer {
     pub(crate) bytes: u64,
     /// The connection can carry another request.
     pub(crate) reusable: bool,
+    /// gRPC's own status, where gRPC is spoken.
+    pub(crate) grpc_status: Option<u16>,
     /// Rare, so that a plain response carries one pointer.
     pub(crate) sign: Option<Box<Sign>>,
 }
@@ -310,6 +312,7 @@ mod tests {
             status,
             bytes: text.len() as u64,
             reusable,
+            grpc_status: None,
             sign: None,
         }))
     }

@@ -23,6 +23,10 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         .codes()
         .map(|(code, count)| (code.to_string(), count.into()))
         .collect();
+    let grpc_codes: Map<String, Value> = tally
+        .grpc_codes()
+        .map(|(code, count)| (code.to_string(), count.into()))
+        .collect();
     json!({
         "schema": 1,
         "tool": concat!("weft-load ", env!("CARGO_PKG_VERSION")),
@@ -41,6 +45,7 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         "service_time_ms": quantiles(&tally.service_time),
         "pacing_ms": quantiles(&tally.pacing),
         "codes": codes,
+        "grpc_codes": grpc_codes,
         "errors": errors(outcome),
         "bytes": {"in": tally.bytes_in, "out": tally.bytes_out},
         "connections": {"opened": tally.opened, "reused": tally.reused},
@@ -58,6 +63,8 @@ fn inputs(outcome: &Outcome) -> Value {
     let targets = &outcome.scenario.targets;
     json!({
         "urls": targets.iter().map(|target| json!({"url": target.url, "weight": target.weight})).collect::<Vec<_>>(),
+        "protocol": outcome.scenario.protocol.name(),
+        "streams": outcome.scenario.streams,
         "loop": if settings.profile.is_some() { "open" } else { "closed" },
         "duration_s": settings.duration.as_secs_f64(),
         "connections": settings.connections,

@@ -50,6 +50,13 @@ fn write(out: &mut String, outcome: &Outcome) -> fmt::Result {
     latencies(out, outcome)?;
     let codes: Vec<String> = tally.codes().map(|(code, count)| format!("{code} × {count}")).collect();
     writeln!(out, "codes         {}", codes.join(", "))?;
+    let grpc_codes: Vec<String> = tally
+        .grpc_codes()
+        .map(|(code, count)| format!("{code} × {count}"))
+        .collect();
+    if !grpc_codes.is_empty() {
+        writeln!(out, "grpc codes    {}", grpc_codes.join(", "))?;
+    }
     for (phase, kind, count) in tally.errors().filter(|(.., count)| *count > 0) {
         writeln!(out, "error         {} in phase {}: {count}", kind.name(), phase.name())?;
     }

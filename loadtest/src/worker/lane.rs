@@ -8,28 +8,39 @@ use std::time::Duration;
 use super::thread::Thread;
 use super::ticket::{Parked, Ticket};
 use crate::client::connect::connect;
+use crate::client::echo::Echo;
 use crate::client::http1::Http1;
+use crate::client::http2::Shared;
 use crate::client::response::Answer;
 use crate::client::timer::Timer;
 use crate::client::{Failure, Phase};
 use crate::clock;
+use crate::scenario::{Payload, Target};
 use crate::tally::Outcome;
 
 /// Pause of a lane in a closed loop that could not connect: without it, a dead target would be dialled without end.
 const REDIAL_PAUSE: Duration = Duration::from_millis(20);
 
-/// A connection, and how often it was used.
+/// What a lane has to an origin.
+enum Link {
+    Http1(Http1),
+    Echo(Echo),
+}
+
+/// A connection of this lane alone.
 struct Connection {
-    http: Http1,
-    used: u64,
+    link: Link,
+    used: bool,
 }
 
 /// One place for a request in flight.
 pub(super) struct Lane {
     thread: Rc<Thread>,
     timer: Rc<Timer>,
-    /// One for each origin.
-    connections: Vec<Option<Connection>>,
+    /// One for each origin, where connections carry one request at a time.
+    own: Vec<Option<Connection>>,
+    /// One for each origin, where lanes share connections.
+    shared: Vec<Rc<Shared>>,
     /// Which of an origin's addresses comes next.
     turn: usize,
 }
@@ -40,7 +51,8 @@ impl Lane {
         thread.timers.borrow_mut().push(timer.clone());
         Self {
             timer,
-            connections: thread.scenario.origins.iter().map(|_| None).collect(),
+            own: thread.scenario.origins.iter().map(|_| None).collect(),
+            shared: thread.shared_of(number),
             turn: number,
             thread,
         }
@@ -97,10 +109,10 @@ impl Lane {
             return Poll::Ready(Waited::Ticket(ticket));
         }
         let mut gone = false;
-        for connection in &mut self.connections {
+        for connection in &mut self.own {
             if connection
                 .as_mut()
-                .is_some_and(|known| known.http.poll_gone(context).is_ready())
+                .is_some_and(|known| known.poll_gone(context).is_ready())
             {
                 *connection = None;
                 gone = true;
@@ -118,47 +130,68 @@ impl Lane {
         let target = &scenario.targets[self.thread.chooser.borrow_mut().next_target()];
         let sent = clock::now();
         self.timer.start(sent + self.thread.timeout);
-        let (result, reused) = self.exchange(target.origin, target).await;
+        let (result, reused) = self.exchange(target).await;
         self.timer.stop();
         Outcome {
             intended: if self.thread.closed_loop { sent } else { ticket.intended },
             sent,
             ended: clock::now(),
-            bytes_out: target.request.len() as u64,
+            bytes_out: target.payload.bytes(),
             reused,
             result,
         }
     }
 
-    async fn exchange(&mut self, origin: usize, target: &crate::scenario::Target) -> (Result<Answer, Failure>, bool) {
-        let mut connection = match self.connections[origin].take() {
+    /// The answer, and whether it came over a connection that had carried a request before.
+    async fn exchange(&mut self, target: &Target) -> (Result<Answer, Failure>, bool) {
+        if let Payload::Http2(message) = &target.payload {
+            let opened = || self.thread.tally.borrow_mut().opened += 1;
+            let origin = &self.thread.scenario.origins[target.origin];
+            return self.shared[target.origin]
+                .exchange(origin, self.turn, message, &self.timer, opened)
+                .await;
+        }
+        let mut connection = match self.own[target.origin].take() {
             Some(connection) => connection,
-            None => match self.open(origin).await {
+            None => match self.open(target).await {
                 Ok(connection) => connection,
                 Err(failure) => return (Err(failure), false),
             },
         };
-        let reused = connection.used > 0;
-        connection.used += 1;
-        let result = connection
-            .http
-            .exchange(&target.request, target.head_only, &self.thread.scratch, &self.timer)
-            .await;
+        let reused = std::mem::replace(&mut connection.used, true);
+        let result = match (&mut connection.link, &target.payload) {
+            (Link::Http1(http), Payload::Http1 { bytes, head_only }) => {
+                http.exchange(bytes, *head_only, &self.thread.scratch, &self.timer)
+                    .await
+            }
+            (Link::Echo(echo), Payload::Echo(bytes)) => echo.exchange(bytes, &self.timer).await,
+            _ => unreachable!("all targets of a run are of one protocol"),
+        };
         if result.as_ref().is_ok_and(|answer| answer.reusable) {
-            self.connections[origin] = Some(connection);
+            self.own[target.origin] = Some(connection);
         }
         (result, reused)
     }
 
-    async fn open(&mut self, origin: usize) -> Result<Connection, Failure> {
+    async fn open(&mut self, target: &Target) -> Result<Connection, Failure> {
         let thread = self.thread.clone();
-        let stream = connect(&thread.scenario.origins[origin], self.turn, &self.timer).await?;
+        let stream = connect(&thread.scenario.origins[target.origin], self.turn, &self.timer).await?;
         self.turn += 1;
         thread.tally.borrow_mut().opened += 1;
-        Ok(Connection {
-            http: Http1::new(stream),
-            used: 0,
-        })
+        let link = match target.payload {
+            Payload::Echo(_) => Link::Echo(Echo::new(stream)),
+            _ => Link::Http1(Http1::new(stream)),
+        };
+        Ok(Connection { link, used: false })
+    }
+}
+
+impl Connection {
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.link {
+            Link::Http1(http) => http.poll_gone(context),
+            Link::Echo(echo) => echo.poll_gone(context),
+        }
     }
 }
 

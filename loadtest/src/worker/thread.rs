@@ -15,9 +15,10 @@ use super::lane::Lane;
 use super::source::Source;
 use super::ticket::{Next, Ticket, Tickets};
 use crate::client::http1::SCRATCH_BYTES;
+use crate::client::http2::Shared;
 use crate::client::timer::Timer;
 use crate::clock::{self, Pacer};
-use crate::scenario::{Chooser, Scenario};
+use crate::scenario::{Chooser, Protocol, Scenario};
 use crate::schedule::Schedule;
 use crate::tally::{Outcome, Tally, histogram_of_a_second};
 
@@ -95,6 +96,8 @@ pub(super) struct Thread {
     /// Limit of a request, in nanoseconds.
     pub(super) timeout: u64,
     pub(super) closed_loop: bool,
+    /// Connections that lanes share: by group of lanes, then by origin.
+    shared: RefCell<Vec<Vec<Rc<Shared>>>>,
     lanes: Cell<u64>,
     lane_ended: Notify,
     ended: Cell<u64>,
@@ -109,6 +112,19 @@ struct Second {
 }
 
 impl Thread {
+    /// The connections of lane `number`, one for each origin, which it shares with its neighbours.
+    pub(super) fn shared_of(&self, number: usize) -> Vec<Rc<Shared>> {
+        if !matches!(self.scenario.protocol, Protocol::Http2 | Protocol::Grpc) {
+            return Vec::new();
+        }
+        let group = number / self.scenario.streams;
+        let mut shared = self.shared.borrow_mut();
+        while shared.len() <= group {
+            shared.push(self.scenario.origins.iter().map(|_| Rc::default()).collect());
+        }
+        shared[group].clone()
+    }
+
     pub(super) fn record(&self, ticket: Ticket, outcome: &Outcome) {
         let mut tally = self.tally.borrow_mut();
         if ticket.paced {
@@ -170,6 +186,7 @@ async fn run(
         timeout: plan.scenario.timeout.as_nanos() as u64,
         scenario: plan.scenario,
         closed_loop,
+        shared: RefCell::default(),
         lanes: Cell::new(0),
         lane_ended: Notify::new(),
         ended: Cell::new(plan.start),

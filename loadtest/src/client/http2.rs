@@ -1,0 +1,186 @@
+//! HTTP/2: streams of several lanes on one connection, and gRPC over it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use h2::{Reason, RecvStream};
+use http::HeaderMap;
+
+use super::connect::{connect, until};
+use super::response::{Answer, Sign};
+use super::timer::Timer;
+use super::{Failure, Kind, Phase};
+use crate::scenario::{Message, Origin};
+
+/// Windows large enough that no response waits for us (RFC 9113 6.9).
+const WINDOW_BYTES: u32 = 1024 * 1024;
+/// Longest head of a response.
+const HEAD_BYTES_MAX: u32 = 64 * 1024;
+
+/// A connection that several lanes share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    open: RefCell<Option<Open>>,
+    /// One lane at a time opens it.
+    opening: tokio::sync::Mutex<()>,
+    generation: Cell<u64>,
+}
+
+#[derive(Clone)]
+struct Open {
+    sender: SendRequest<Bytes>,
+    generation: u64,
+    /// It has carried a request.
+    used: Rc<Cell<bool>>,
+}
+
+impl Shared {
+    /// Sends a request over the connection, which is opened if there is none; `opened` is told when it is. Also says whether
+    /// the connection had carried a request before.
+    pub(crate) async fn exchange(
+        &self,
+        origin: &Origin,
+        turn: usize,
+        message: &Message,
+        timer: &Timer,
+        opened: impl FnOnce(),
+    ) -> (Result<Answer, Failure>, bool) {
+        let open = match self.connection(origin, turn, timer, opened).await {
+            Ok(open) => open,
+            Err(failure) => return (Err(failure), false),
+        };
+        let reused = open.used.replace(true);
+        let progress = Cell::new(Phase::Send);
+        let result = match until(timer, Phase::Send, send(open.sender, message, &progress)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if error.is_io() || error.is_go_away() || error.get_io().is_some() {
+                    self.forget(open.generation);
+                }
+                Err(failure(&error, progress.get()))
+            }
+            Err(_) => Err(Failure::new(progress.get(), Kind::Timeout)),
+        };
+        (result, reused)
+    }
+
+    fn forget(&self, generation: u64) {
+        let mut open = self.open.borrow_mut();
+        if open.as_ref().is_some_and(|open| open.generation == generation) {
+            *open = None;
+        }
+    }
+
+    async fn connection(
+        &self,
+        origin: &Origin,
+        turn: usize,
+        timer: &Timer,
+        opened: impl FnOnce(),
+    ) -> Result<Open, Failure> {
+        let _one = until(timer, Phase::Connect, self.opening.lock()).await?;
+        if let Some(open) = &*self.open.borrow() {
+            return Ok(open.clone());
+        }
+        let stream = connect(origin, turn, timer).await?;
+        opened();
+        let shaken = Builder::new()
+            .initial_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES * 16)
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .enable_push(false)
+            .handshake(stream);
+        let shaken = until(timer, Phase::Connect, shaken).await?;
+        let (sender, connection) = shaken.map_err(|error| failure(&error, Phase::Connect))?;
+        // Ends with the connection, and its streams with it: they tell what happened.
+        tokio::task::spawn_local(async move { drop(connection.await) });
+        self.generation.set(self.generation.get() + 1);
+        let open = Open {
+            sender,
+            generation: self.generation.get(),
+            used: Rc::new(Cell::new(false)),
+        };
+        *self.open.borrow_mut() = Some(open.clone());
+        Ok(open)
+    }
+}
+
+/// Sends a request on a stream of its own and reads the whole response. `progress` says how far it has come.
+async fn send(sender: SendRequest<Bytes>, message: &Message, progress: &Cell<Phase>) -> Result<Answer, h2::Error> {
+    let mut sender = sender.ready().await?;
+    let (response, mut body) = sender.send_request(message.head.clone(), message.body.is_empty())?;
+    if !message.body.is_empty() {
+        body.send_data(message.body.clone(), true)?;
+    }
+    progress.set(Phase::FirstByte);
+    let response = response.await?;
+    progress.set(Phase::Body);
+    let (head, mut body) = response.into_parts();
+    let mut answer = Answer {
+        status: head.status.as_u16(),
+        bytes: 0,
+        reusable: true,
+        grpc_status: None,
+        sign: None,
+    };
+    if head.status.as_u16() >= 400 {
+        answer.sign = sign(&head.headers);
+    }
+    answer.grpc_status = grpc_status(&head.headers);
+    answer.bytes = read(&mut body).await?;
+    if message.grpc && answer.grpc_status.is_none() {
+        let trailers = body.trailers().await?.unwrap_or_default();
+        // A gRPC response without a status has status 2, UNKNOWN (gRPC over HTTP/2, "Responses").
+        answer.grpc_status = Some(grpc_status(&trailers).unwrap_or(2));
+        if answer.grpc_status != Some(0) {
+            answer.sign = sign(&head.headers);
+        }
+    }
+    Ok(answer)
+}
+
+async fn read(body: &mut RecvStream) -> Result<u64, h2::Error> {
+    let mut bytes = 0;
+    while let Some(data) = body.data().await {
+        let length = data?.len();
+        bytes += length as u64;
+        body.flow_control().release_capacity(length)?;
+    }
+    Ok(bytes)
+}
+
+fn grpc_status(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+/// What Envoy and weft say in headers about replies of their own.
+fn sign(headers: &HeaderMap) -> Option<Box<Sign>> {
+    let mut sign = Sign::default();
+    if headers.contains_key("x-envoy-overloaded") {
+        sign.flag = Some("UO");
+    } else if headers.contains_key("x-envoy-ratelimited") {
+        sign.flag = Some("RL");
+    }
+    sign.reason = headers
+        .get("x-weft-reason")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    (sign != Sign::default()).then(|| Box::new(sign))
+}
+
+fn failure(error: &h2::Error, phase: Phase) -> Failure {
+    if let Some(error) = error.get_io() {
+        return Failure::of_io(phase, error);
+    }
+    let kind = match error.reason() {
+        _ if error.is_go_away() => Kind::Closed,
+        Some(
+            Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::FLOW_CONTROL_ERROR | Reason::COMPRESSION_ERROR,
+        ) => Kind::Protocol,
+        Some(_) => Kind::Reset,
+        None => Kind::Other,
+    };
+    Failure::new(phase, kind)
+}
