@@ -2,19 +2,24 @@
 //! owns: the order of things: check, resolve, reach, run, report.
 //! may not touch: a request.
 
+use std::io::{self, Write};
 use std::net::ToSocketAddrs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::client::connect::connect;
 use crate::client::timer::Timer;
 use crate::client::{Failure, Kind, Phase};
 use crate::exit::Exit;
-use crate::flags::{Output, RunArgs};
+use crate::expect::{self, Held};
+use crate::flags::{CompareArgs, CompareOutput, FlagError, Output, RunArgs};
+use crate::report::compare::Comparison;
 use crate::report::{self, live::Live};
 use crate::run::{self, Outcome};
 use crate::scenario::Scenario;
@@ -24,15 +29,27 @@ use crate::target::{self, TargetError};
 /// The command line of the load tester.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "weft-load", version, about = "Sends load, and says what became of it")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
-    /// A run.
+    #[command(subcommand)]
+    verb: Option<Verb>,
     #[command(flatten)]
-    pub run: RunArgs,
+    run: RunArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Verb {
+    /// Show two results side by side, with a verdict for each figure
+    Compare(CompareArgs),
 }
 
 /// Runs the load tester.
 pub fn run(args: Args) -> ExitCode {
-    match load(&args.run) {
+    let done = match &args.verb {
+        None => load(&args.run),
+        Some(Verb::Compare(args)) => compare(args),
+    };
+    match done {
         Ok(exit) => exit.into(),
         Err((exit, line)) => {
             eprintln!("weft-load: {line}");
@@ -48,6 +65,12 @@ fn load(args: &RunArgs) -> Result<Exit, Refusal> {
     let usage = |error: &dyn std::fmt::Display| (Exit::Usage, error.to_string());
     let processors = available_parallelism().map_or(1, usize::from);
     let settings = args.settings(processors).map_err(|error| usage(&error))?;
+    let expectations = args
+        .expect
+        .iter()
+        .map(|text| expect::parse(text))
+        .collect::<Result<Vec<_>, _>>();
+    let expectations = expectations.map_err(|error| usage(&error))?;
     let scenario = target::scenario(args, settings.timeout, &look_up).map_err(|error| match error {
         TargetError::Flag(error) => usage(&error),
         TargetError::Resolve { .. } => (Exit::Resolve, error.to_string()),
@@ -65,11 +88,67 @@ fn load(args: &RunArgs) -> Result<Exit, Refusal> {
             .map_err(|error| (Exit::Failed, format!("the run cannot go on: {error}")))
     })?;
     live.end();
-    match args.output {
-        Output::Json => println!("{}", report::json::render(&outcome)),
-        Output::Text => print!("{}", report::table::render(&outcome)),
+    let mut result = report::json::render(&outcome);
+    let held: Vec<Held> = expectations
+        .iter()
+        .map(|expectation| expectation.hold(&result))
+        .collect();
+    result["expectations"] = held
+        .iter()
+        .map(|held| json!({"text": held.text, "actual": held.actual, "holds": held.holds}))
+        .collect();
+    let failed = |error: io::Error| (Exit::Failed, format!("the result cannot be written: {error}"));
+    if let Some(path) = &args.html {
+        std::fs::write(path, report::html::render(&outcome, &result)).map_err(failed)?;
     }
-    ended(&outcome)
+    print(args.output, &outcome, &result).map_err(failed)?;
+    for broken in held.iter().filter(|held| !held.holds) {
+        eprintln!("weft-load: expected {}, but it is {:.3}", broken.text, broken.actual);
+    }
+    ended(&outcome, held.iter().all(|held| held.holds))
+}
+
+fn print(output: Output, outcome: &Outcome, result: &Value) -> io::Result<()> {
+    let text = match output {
+        Output::Text => report::table::render(outcome),
+        Output::Json => format!("{result}\n"),
+        Output::Fortio => format!("{:#}\n", report::fortio::render(outcome)),
+        Output::Csv => report::csv::render(outcome),
+        Output::Hdr => report::hdr::render(outcome)?,
+        Output::Html => report::html::render(outcome, result),
+    };
+    io::stdout().write_all(text.as_bytes())
+}
+
+fn compare(args: &CompareArgs) -> Result<Exit, Refusal> {
+    let usage = |line: String| (Exit::Usage, line);
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path).map_err(|error| usage(format!("{}: {error}", path.display())))?;
+        serde_json::from_str(&text).map_err(|error| usage(format!("{}: is no JSON: {error}", path.display())))
+    };
+    let tolerance = args
+        .tolerance
+        .strip_suffix('%')
+        .and_then(|number| number.parse::<f64>().ok());
+    let tolerance = tolerance
+        .filter(|percent| (0.0..100.0).contains(percent))
+        .ok_or_else(|| {
+            let error = FlagError::value(
+                "--tolerance",
+                &args.tolerance,
+                "must be a percentage below 100, for example 5%",
+            );
+            usage(error.to_string())
+        })?;
+    let compared: Comparison =
+        report::compare::compare(&read(&args.a)?, &read(&args.b)?, tolerance / 100.0).map_err(usage)?;
+    let text = match args.output {
+        CompareOutput::Text => compared.text(),
+        CompareOutput::Json => format!("{}\n", compared.json()),
+    };
+    let failed = |error: io::Error| (Exit::Failed, format!("the result cannot be written: {error}"));
+    io::stdout().write_all(text.as_bytes()).map_err(failed)?;
+    Ok(Exit::Fine)
 }
 
 fn look_up(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
@@ -119,7 +198,7 @@ fn interrupts() -> mpsc::Receiver<()> {
 }
 
 /// The exit code of a run that has been reported.
-fn ended(outcome: &Outcome) -> Result<Exit, Refusal> {
+fn ended(outcome: &Outcome, expected: bool) -> Result<Exit, Refusal> {
     let tally = &outcome.tally;
     if tally.answered() == 0 && tally.failed() > 0 {
         let most = tally.errors().max_by_key(|(.., count)| *count);
@@ -139,6 +218,8 @@ fn ended(outcome: &Outcome) -> Result<Exit, Refusal> {
         Exit::Interrupted
     } else if !outcome.verdict.invalid_because.is_empty() {
         Exit::Invalid
+    } else if !expected {
+        Exit::Expectation
     } else {
         Exit::Fine
     })

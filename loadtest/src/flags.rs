@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use crate::schedule::{Arrivals, Profile, Stage};
+use crate::rate;
+use crate::schedule::Profile;
 
 /// Requests in flight where nothing else is asked for.
 const CONNECTIONS: usize = 64;
@@ -17,8 +18,10 @@ const STREAMS_MAX: usize = 10_000;
 const LANES_MAX: usize = 1_000_000;
 /// More lanes than a machine has ports for.
 const CONNECTIONS_MAX: usize = 60_000;
-/// A rate beyond any machine's.
-const RATE_MAX: f64 = 100_000_000.0;
+/// Requests per second where nothing else is asked for.
+const RATE: &str = "100";
+/// Length of a run where nothing else is asked for.
+const DURATION: Duration = Duration::from_secs(10);
 /// Longest run.
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -29,12 +32,16 @@ pub struct RunArgs {
     /// Several share the requests; `3:URL` gets three times as many.
     #[arg(value_name = "[WEIGHT:]URL", required = true)]
     pub urls: Vec<String>,
-    /// Requests per second, sent at their instants whether or not answers come; `max` sends as answers come.
-    #[arg(long, value_name = "N|max", default_value = "100")]
-    pub rate: String,
-    /// How long to send, for example 10s or 1m30s.
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    pub duration: String,
+    /// Requests per second, sent at their instants whether or not answers come: 500, a ramp 100..500, steps 100,200,400; `max`
+    /// sends as answers come [default: 100].
+    #[arg(long, value_name = "N|max")]
+    pub rate: Option<String>,
+    /// How long to send, for example 1m30s [default: 10s].
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<String>,
+    /// Stages of rates, in YAML: `stages: [{rate: 100, duration: 10s}, {from: 100, to: 500, duration: 1m}]`.
+    #[arg(long, value_name = "FILE")]
+    pub stages: Option<PathBuf>,
     /// Connections at the most; a send that waits for one still counts from its intended instant.
     #[arg(long, short = 'c', value_name = "N")]
     pub connections: Option<usize>,
@@ -86,9 +93,41 @@ pub struct RunArgs {
     /// Address of a host, in place of a lookup; may be given several times.
     #[arg(long, value_name = "HOST:PORT:ADDRESS")]
     pub resolve: Vec<String>,
-    /// Form of the result.
+    /// What has to hold, for example 'p99<5ms', 'error_rate<0.1%', 'code[503]>0'; exit code 3 if it does not.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub expect: Vec<String>,
+    /// Form of the result on standard output.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+    /// Also write a page with charts, that opens from disk.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// The flags of a comparison.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CompareArgs {
+    /// A result of `--output json`.
+    #[arg(value_name = "A.json")]
+    pub a: PathBuf,
+    /// Another.
+    #[arg(value_name = "B.json")]
+    pub b: PathBuf,
+    /// Figures that differ by no more are the same.
+    #[arg(long, value_name = "PERCENT", default_value = "5%")]
+    pub tolerance: String,
+    /// Form of the comparison.
+    #[arg(long, value_enum, default_value_t = CompareOutput::Text)]
+    pub output: CompareOutput,
+}
+
+/// `compare --output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompareOutput {
+    /// A table, for people.
+    Text,
+    /// One object.
+    Json,
 }
 
 /// `--arrivals`.
@@ -105,8 +144,16 @@ pub enum ArrivalsArg {
 pub enum Output {
     /// Tables, for people.
     Text,
-    /// One object, stable.
+    /// One object; its fields stay.
     Json,
+    /// The result JSON of fortio, for its viewers.
+    Fortio,
+    /// A row for each second.
+    Csv,
+    /// An HdrHistogram log.
+    Hdr,
+    /// The page of --html.
+    Html,
 }
 
 /// Flags that make no sense, alone or together.
@@ -167,9 +214,16 @@ pub(crate) struct Settings {
 impl RunArgs {
     /// Checks what says when to send.
     pub(crate) fn settings(&self, processors: usize) -> Result<Settings, FlagError> {
-        let duration = time("--duration", &self.duration)?;
+        let asked = self
+            .duration
+            .as_deref()
+            .map(|text| time("--duration", text))
+            .transpose()?;
+        let profile = self.profile(asked)?;
+        let duration = profile.as_ref().map_or(asked.unwrap_or(DURATION), Profile::duration);
         if duration > DURATION_MAX {
-            return Err(FlagError::value("--duration", &self.duration, "must be at most a week"));
+            let text = humantime::format_duration(duration).to_string();
+            return Err(FlagError::value("--duration", &text, "must be at most a week"));
         }
         let connections = self.connections.unwrap_or(CONNECTIONS);
         if !(1..=CONNECTIONS_MAX).contains(&connections) {
@@ -186,7 +240,7 @@ impl RunArgs {
             return Err(FlagError::value("--threads", "0", "must be at least 1"));
         }
         Ok(Settings {
-            profile: self.profile(duration)?,
+            profile,
             duration,
             connections,
             threads,
@@ -195,35 +249,22 @@ impl RunArgs {
         })
     }
 
-    fn profile(&self, duration: Duration) -> Result<Option<Profile>, FlagError> {
-        if self.rate == "max" {
-            if self.arrivals != ArrivalsArg::Constant {
-                let wanted = "needs a --rate: with max, requests are sent as answers come";
-                return Err(FlagError::value("--arrivals", "poisson", wanted));
-            }
-            return Ok(None);
-        }
-        let wanted = "must be requests per second, a number above 0, or max";
-        let rate: f64 = self
-            .rate
-            .parse()
-            .map_err(|_| FlagError::value("--rate", &self.rate, wanted))?;
-        if !(rate > 0.0 && rate <= RATE_MAX) {
-            return Err(FlagError::value("--rate", &self.rate, wanted));
-        }
-        let stage = Stage {
-            duration,
-            from: rate,
-            to: rate,
+    fn profile(&self, duration: Option<Duration>) -> Result<Option<Profile>, FlagError> {
+        let Some(stages) = &self.stages else {
+            return rate::from_flag(
+                self.rate.as_deref().unwrap_or(RATE),
+                duration.unwrap_or(DURATION),
+                self.arrivals,
+                self.seed,
+            );
         };
-        Ok(Some(Profile {
-            stages: vec![stage],
-            arrivals: match self.arrivals {
-                ArrivalsArg::Constant => Arrivals::Constant,
-                ArrivalsArg::Poisson => Arrivals::Poisson,
-            },
-            seed: self.seed,
-        }))
+        if self.rate.is_some() || duration.is_some() {
+            return Err(FlagError::Contradiction {
+                flag: "--stages",
+                wanted: "says both rates and times: leave out --rate and --duration",
+            });
+        }
+        rate::from_file(stages, self.arrivals, self.seed).map(Some)
     }
 }
 

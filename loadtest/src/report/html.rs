@@ -1,0 +1,155 @@
+//! A run as one HTML page that opens from disk: nothing in it is fetched from anywhere.
+
+use serde_json::Value;
+
+use super::chart::{Chart, Line};
+use crate::run::Outcome;
+
+const STYLE: &str = include_str!("page.css");
+/// Points of the percentile curve for each tenfold of its axis.
+const POINTS_PER_DECADE: u32 = 20;
+
+/// The whole page. `result` is the run as JSON, which the page carries as data, for whoever gets only the page.
+pub(crate) fn render(outcome: &Outcome, result: &Value) -> String {
+    let title = escape(&title(outcome));
+    let verdict: String = outcome
+        .verdict
+        .invalid_because
+        .iter()
+        .map(|because| format!("<p class=\"invalid\">Not to be believed: {}</p>", escape(because)))
+        .chain(
+            outcome
+                .verdict
+                .notes
+                .iter()
+                .map(|note| format!("<p>Note: {}</p>", escape(note))),
+        )
+        .collect();
+    // The end of a script element would end the data.
+    let data = result.to_string().replace("</", "<\\/");
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{verdict}\n{}{}{}{}\n\
+         <pre>{}</pre>\n<script type=\"application/json\" id=\"result\">{data}</script></body></html>\n",
+        tiles(result),
+        percentile_chart(outcome).render(),
+        latency_chart(outcome).render(),
+        rate_chart(outcome).render(),
+        escape(&super::table::render(outcome)),
+    )
+}
+
+fn title(outcome: &Outcome) -> String {
+    let first = outcome
+        .scenario
+        .targets
+        .first()
+        .map_or("", |target| target.url.as_str());
+    format!("Load on {first}")
+}
+
+/// The figures that everybody looks for first.
+fn tiles(result: &Value) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let mut tiles = String::from("<dl>");
+    for (name, value) in [
+        ("p50", format!("{:.3} ms", number(&result["latency_ms"]["p50"]))),
+        ("p99", format!("{:.3} ms", number(&result["latency_ms"]["p99"]))),
+        ("p99.9", format!("{:.3} ms", number(&result["latency_ms"]["p99.9"]))),
+        ("max", format!("{:.3} ms", number(&result["latency_ms"]["max"]))),
+        ("rate", format!("{:.1}/s", number(&result["rate"]["reached"]))),
+        ("answered", result["requests"]["answered"].to_string()),
+        ("failed", result["requests"]["failed"].to_string()),
+    ] {
+        tiles += &format!("<div><dt>{name}</dt><dd>{value}</dd></div>");
+    }
+    tiles + "</dl>\n"
+}
+
+/// Latency over 1/(1-quantile), on a logarithmic axis: the tail is where the interest is.
+fn percentile_chart(outcome: &Outcome) -> Chart<'static> {
+    let decades = (outcome.tally.latency.len().max(10) as f64).log10().floor().min(6.0) as u32;
+    let curve = |histogram: &hdrhistogram::Histogram<u64>| {
+        (0..=decades * POINTS_PER_DECADE)
+            .map(|point| {
+                let x = f64::from(point) / f64::from(POINTS_PER_DECADE);
+                (x, histogram.value_at_quantile(1.0 - 10f64.powf(-x)) as f64 / 1e3)
+            })
+            .collect()
+    };
+    let marks = ["0%", "90%", "99%", "99.9%", "99.99%", "99.999%", "99.9999%"];
+    Chart {
+        title: "Latency by percentile",
+        x_name: "percentile",
+        y_name: "ms",
+        x_marks: (0..=decades)
+            .map(|decade| (f64::from(decade), marks[decade as usize].to_owned()))
+            .collect(),
+        lines: vec![
+            Line {
+                name: "latency, from the intended instant",
+                class: "worst",
+                points: curve(&outcome.tally.latency),
+            },
+            Line {
+                name: "service time, from the actual one",
+                class: "best",
+                points: curve(&outcome.tally.service_time),
+            },
+        ],
+    }
+}
+
+fn latency_chart(outcome: &Outcome) -> Chart<'static> {
+    let line = |name, class, of: fn(&crate::series::Row) -> u64| Line {
+        name,
+        class,
+        points: outcome
+            .series
+            .iter()
+            .map(|row| (f64::from(row.second), of(row) as f64 / 1e3))
+            .collect(),
+    };
+    Chart {
+        title: "Latency over time",
+        x_name: "seconds",
+        y_name: "ms",
+        x_marks: Vec::new(),
+        lines: vec![
+            line("max", "worst", |row| row.max),
+            line("p99", "middle", |row| row.p99),
+            line("p50", "best", |row| row.p50),
+        ],
+    }
+}
+
+fn rate_chart(outcome: &Outcome) -> Chart<'static> {
+    let line = |name, class, of: fn(&crate::series::Row) -> u64| Line {
+        name,
+        class,
+        points: outcome
+            .series
+            .iter()
+            .map(|row| (f64::from(row.second), of(row) as f64))
+            .collect(),
+    };
+    Chart {
+        title: "Requests over time",
+        x_name: "seconds",
+        y_name: "per second",
+        x_marks: Vec::new(),
+        lines: vec![
+            line("answered", "best", |row| row.answered),
+            line("of them 4xx and 5xx", "middle", |row| row.refused),
+            line("without an answer", "worst", |row| row.failed),
+        ],
+    }
+}
+
+/// Text as HTML has it.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
