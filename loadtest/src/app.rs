@@ -12,6 +12,7 @@ use std::thread::available_parallelism;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::task::LocalSet;
 
 use crate::client::connect::connect;
 use crate::client::timer::Timer;
@@ -24,6 +25,7 @@ use crate::report::{self, live::Live};
 use crate::run::{self, Outcome};
 use crate::scenario::Scenario;
 use crate::schedule::Profile;
+use crate::serve::{self, ServeArgs};
 use crate::target::{self, TargetError};
 
 /// The command line of the load tester.
@@ -41,6 +43,8 @@ pub struct Args {
 enum Verb {
     /// Show two results side by side, with a verdict for each figure
     Compare(CompareArgs),
+    /// Be the upstream: answer as told, and keep a ledger of who asked for what
+    Serve(ServeArgs),
 }
 
 /// Runs the load tester.
@@ -48,6 +52,7 @@ pub fn run(args: Args) -> ExitCode {
     let done = match &args.verb {
         None => load(&args.run),
         Some(Verb::Compare(args)) => compare(args),
+        Some(Verb::Serve(args)) => serve(args),
     };
     match done {
         Ok(exit) => exit.into(),
@@ -149,6 +154,20 @@ fn compare(args: &CompareArgs) -> Result<Exit, Refusal> {
     let failed = |error: io::Error| (Exit::Failed, format!("the result cannot be written: {error}"));
     io::stdout().write_all(text.as_bytes()).map_err(failed)?;
     Ok(Exit::Fine)
+}
+
+fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
+    let failed = |line: String| (Exit::Failed, line);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(format!("no runtime: {error}")))?;
+    LocalSet::new().block_on(&runtime, async {
+        let mut interrupts = interrupts();
+        // Cancel safe: whoever ends it wants all of it to end.
+        tokio::select! {
+            served = serve::run(args) => served.map(|()| Exit::Fine).map_err(failed),
+            _ = interrupts.recv() => Ok(Exit::Fine),
+        }
+    })
 }
 
 fn look_up(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {

@@ -14,6 +14,7 @@ mod run;
 pub mod scenario;
 pub mod schedule;
 mod series;
+mod serve;
 mod tally;
 mod target;
 mod verdict;
