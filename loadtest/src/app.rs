@@ -11,15 +11,17 @@ use std::thread::available_parallelism;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::breaker::{self, BreakerArgs};
 use crate::client::connect::connect;
 use crate::client::timer::Timer;
 use crate::client::{Failure, Kind, Phase};
 use crate::exit::Exit;
 use crate::expect::{self, Held};
-use crate::flags::{CompareArgs, CompareOutput, FlagError, Output, RunArgs};
+use crate::flags::{CompareArgs, CompareOutput, FlagError, Output, RunArgs, Settings};
 use crate::report::compare::Comparison;
 use crate::report::{self, live::Live};
 use crate::run::{self, Outcome};
@@ -43,6 +45,8 @@ pub struct Args {
 enum Verb {
     /// Show two results side by side, with a verdict for each figure
     Compare(CompareArgs),
+    /// Raise the load on a service until its breaker opens, and say whom it refuses and whether its limit holds
+    Breaker(BreakerArgs),
     /// Be the upstream: answer as told, and keep a ledger of who asked for what
     Serve(ServeArgs),
 }
@@ -52,6 +56,7 @@ pub fn run(args: Args) -> ExitCode {
     let done = match &args.verb {
         None => load(&args.run),
         Some(Verb::Compare(args)) => compare(args),
+        Some(Verb::Breaker(args)) => breaker(args),
         Some(Verb::Serve(args)) => serve(args),
     };
     match done {
@@ -66,25 +71,35 @@ pub fn run(args: Args) -> ExitCode {
 /// What ends a run before its report: the exit code and one line.
 type Refusal = (Exit, String);
 
-fn load(args: &RunArgs) -> Result<Exit, Refusal> {
-    let usage = |error: &dyn std::fmt::Display| (Exit::Usage, error.to_string());
+/// What to send, and when, out of the flags of a run.
+fn prepare(args: &RunArgs) -> Result<(Arc<Scenario>, Settings), Refusal> {
     let processors = available_parallelism().map_or(1, usize::from);
     let settings = args.settings(processors).map_err(|error| usage(&error))?;
+    let scenario = target::scenario(args, settings.timeout, &look_up).map_err(|error| match error {
+        TargetError::Flag(error) => usage(&error),
+        TargetError::Resolve { .. } => (Exit::Resolve, error.to_string()),
+    })?;
+    Ok((Arc::new(scenario), settings))
+}
+
+fn usage(error: &dyn std::fmt::Display) -> Refusal {
+    (Exit::Usage, error.to_string())
+}
+
+fn runtime() -> Result<Runtime, Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| (Exit::Failed, format!("no runtime: {error}")))
+}
+
+fn load(args: &RunArgs) -> Result<Exit, Refusal> {
     let expectations = args
         .expect
         .iter()
         .map(|text| expect::parse(text))
         .collect::<Result<Vec<_>, _>>();
     let expectations = expectations.map_err(|error| usage(&error))?;
-    let scenario = target::scenario(args, settings.timeout, &look_up).map_err(|error| match error {
-        TargetError::Flag(error) => usage(&error),
-        TargetError::Resolve { .. } => (Exit::Resolve, error.to_string()),
-    })?;
-    let scenario = Arc::new(scenario);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| (Exit::Failed, format!("no runtime: {error}")))?;
+    let (scenario, settings) = prepare(args)?;
+    let runtime = runtime()?;
     let mut live = Live::new(settings.profile.as_ref().map(Profile::mean_rate), settings.duration);
     let outcome = runtime.block_on(async {
         reach(&scenario).await?;
@@ -156,10 +171,17 @@ fn compare(args: &CompareArgs) -> Result<Exit, Refusal> {
     Ok(Exit::Fine)
 }
 
+fn breaker(args: &BreakerArgs) -> Result<Exit, Refusal> {
+    let (scenario, settings) = prepare(&args.run)?;
+    LocalSet::new().block_on(&runtime()?, async {
+        reach(&scenario).await?;
+        breaker::run(args, scenario, settings, interrupts()).await
+    })
+}
+
 fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
     let failed = |line: String| (Exit::Failed, line);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| failed(format!("no runtime: {error}")))?;
+    let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
         let mut interrupts = interrupts();
         // Cancel safe: whoever ends it wants all of it to end.

@@ -2,6 +2,7 @@
 //! is independent.
 
 pub mod app;
+mod breaker;
 mod client;
 mod clock;
 mod exit;

@@ -57,6 +57,8 @@ pub(crate) struct Tally {
     pub(crate) service_time: Histogram<u64>,
     /// From the intended to the actual one, where a connection was free: the generator's own delay.
     pub(crate) pacing: Histogram<u64>,
+    /// Service times of all that was answered by the service itself.
+    pub(crate) served: Histogram<u64>,
     /// Service times of local replies of a mesh: what a refusal costs its caller.
     pub(crate) refusals: Histogram<u64>,
     codes: Box<[u64; STATUSES]>,
@@ -64,7 +66,7 @@ pub(crate) struct Tally {
     errors: [[u64; Kind::ALL.len()]; Phase::ALL.len()],
     /// By response flag.
     pub(crate) flags: BTreeMap<&'static str, u64>,
-    /// By weft's reason.
+    /// Local replies of a mesh by weft's reason; by Envoy's flag where there is no reason.
     pub(crate) reasons: BTreeMap<String, u64>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -80,6 +82,7 @@ impl Tally {
             latency: histogram(),
             service_time: histogram(),
             pacing: histogram(),
+            served: histogram(),
             refusals: histogram(),
             codes: Box::new([0; STATUSES]),
             grpc_codes: [0; GRPC_STATUSES],
@@ -114,13 +117,15 @@ impl Tally {
             self.grpc_codes[usize::from(status).min(GRPC_STATUSES - 1)] += 1;
         }
         self.bytes_in += answer.bytes;
-        if let Some(sign) = &answer.sign {
-            self.refusals.saturating_record(service_time);
-            if let Some(flag) = sign.flag {
-                *self.flags.entry(flag).or_default() += 1;
-            }
-            if let Some(reason) = &sign.reason {
-                self.reason(reason, 1);
+        match &answer.sign {
+            None => self.served.saturating_record(service_time),
+            Some(sign) => {
+                self.refusals.saturating_record(service_time);
+                if let Some(flag) = sign.flag {
+                    *self.flags.entry(flag).or_default() += 1;
+                }
+                // Envoy gives no reason beside its flag.
+                self.reason(sign.reason.as_deref().or(sign.flag).unwrap_or("unknown"), 1);
             }
         }
         Some(latency)
@@ -148,6 +153,7 @@ impl Tally {
             (&mut self.latency, &other.latency),
             (&mut self.service_time, &other.service_time),
             (&mut self.pacing, &other.pacing),
+            (&mut self.served, &other.served),
             (&mut self.refusals, &other.refusals),
         ] {
             mine.add(theirs).expect("all histograms of a run have the same bounds");

@@ -11,7 +11,6 @@ const POINTS_PER_DECADE: u32 = 20;
 
 /// The whole page. `result` is the run as JSON, which the page carries as data, for whoever gets only the page.
 pub(crate) fn render(outcome: &Outcome, result: &Value) -> String {
-    let title = escape(&title(outcome));
     let verdict: String = outcome
         .verdict
         .invalid_because
@@ -25,17 +24,27 @@ pub(crate) fn render(outcome: &Outcome, result: &Value) -> String {
                 .map(|note| format!("<p>Note: {}</p>", escape(note))),
         )
         .collect();
+    let charts = [percentile_chart(outcome), latency_chart(outcome), rate_chart(outcome)];
+    let charts: String = charts.iter().map(Chart::render).collect();
+    page(
+        &title(outcome),
+        &(verdict + &tiles(result)),
+        &charts,
+        &super::table::render(outcome),
+        result,
+    )
+}
+
+/// A page: what comes first, charts, a table, and the result as data. `first` and `charts` are HTML already.
+pub(crate) fn page(title: &str, first: &str, charts: &str, table: &str, result: &Value) -> String {
+    let title = escape(title);
     // The end of a script element would end the data.
     let data = result.to_string().replace("</", "<\\/");
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{verdict}\n{}{}{}{}\n\
-         <pre>{}</pre>\n<script type=\"application/json\" id=\"result\">{data}</script></body></html>\n",
-        tiles(result),
-        percentile_chart(outcome).render(),
-        latency_chart(outcome).render(),
-        rate_chart(outcome).render(),
-        escape(&super::table::render(outcome)),
+         <title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{first}{charts}\n<pre>{}</pre>\n\
+         <script type=\"application/json\" id=\"result\">{data}</script></body></html>\n",
+        escape(table),
     )
 }
 

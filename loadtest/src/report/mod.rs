@@ -2,7 +2,7 @@
 //! owns: names and units of what is shown.
 //! may not touch: sockets.
 
-mod chart;
+pub(crate) mod chart;
 pub(crate) mod compare;
 pub(crate) mod csv;
 pub(crate) mod fortio;
