@@ -16,6 +16,8 @@ use crate::scenario::{Message, Origin};
 
 /// Windows large enough that no response waits for us (RFC 9113 6.9).
 const WINDOW_BYTES: u32 = 1024 * 1024;
+/// Connections that one request is tried on before it has been sent: each may be going away.
+const CONNECTIONS_TRIED_MAX: usize = 3;
 /// Longest head of a response.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
 
@@ -47,23 +49,36 @@ impl Shared {
         timer: &Timer,
         opened: impl FnOnce(),
     ) -> (Result<Answer, Failure>, bool) {
-        let open = match self.connection(origin, turn, timer, opened).await {
-            Ok(open) => open,
-            Err(failure) => return (Err(failure), false),
-        };
-        let reused = open.used.replace(true);
-        let progress = Cell::new(Phase::Send);
-        let result = match until(timer, Phase::Send, send(open.sender, message, &progress)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                if error.is_io() || error.is_go_away() || error.get_io().is_some() {
+        let mut opened = Some(opened);
+        for _ in 0..CONNECTIONS_TRIED_MAX {
+            let open = match self.connection(origin, turn, timer, &mut opened).await {
+                Ok(open) => open,
+                Err(failure) => return (Err(failure), false),
+            };
+            // A connection that is going away takes no request; this one has not been sent yet.
+            let sender = match until(timer, Phase::Send, open.sender.ready()).await {
+                Ok(Ok(sender)) => sender,
+                Ok(Err(_)) => {
                     self.forget(open.generation);
+                    continue;
                 }
-                Err(failure(&error, progress.get()))
-            }
-            Err(_) => Err(Failure::new(progress.get(), Kind::Timeout)),
-        };
-        (result, reused)
+                Err(timeout) => return (Err(timeout), open.used.get()),
+            };
+            let reused = open.used.replace(true);
+            let progress = Cell::new(Phase::Send);
+            let result = match until(timer, Phase::Send, send(sender, message, &progress)).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => {
+                    if error.is_io() || error.is_go_away() {
+                        self.forget(open.generation);
+                    }
+                    Err(failure(&error, progress.get()))
+                }
+                Err(_) => Err(Failure::new(progress.get(), Kind::Timeout)),
+            };
+            return (result, reused);
+        }
+        (Err(Failure::new(Phase::Connect, Kind::Closed)), false)
     }
 
     fn forget(&self, generation: u64) {
@@ -78,14 +93,16 @@ impl Shared {
         origin: &Origin,
         turn: usize,
         timer: &Timer,
-        opened: impl FnOnce(),
+        opened: &mut Option<impl FnOnce()>,
     ) -> Result<Open, Failure> {
         let _one = until(timer, Phase::Connect, self.opening.lock()).await?;
         if let Some(open) = &*self.open.borrow() {
             return Ok(open.clone());
         }
         let stream = connect(origin, turn, timer).await?;
-        opened();
+        if let Some(opened) = opened.take() {
+            opened();
+        }
         let shaken = Builder::new()
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES * 16)
@@ -108,8 +125,7 @@ impl Shared {
 }
 
 /// Sends a request on a stream of its own and reads the whole response. `progress` says how far it has come.
-async fn send(sender: SendRequest<Bytes>, message: &Message, progress: &Cell<Phase>) -> Result<Answer, h2::Error> {
-    let mut sender = sender.ready().await?;
+async fn send(mut sender: SendRequest<Bytes>, message: &Message, progress: &Cell<Phase>) -> Result<Answer, h2::Error> {
     let (response, mut body) = sender.send_request(message.head.clone(), message.body.is_empty())?;
     if !message.body.is_empty() {
         body.send_data(message.body.clone(), true)?;
