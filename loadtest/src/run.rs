@@ -2,19 +2,21 @@
 //! owns: the threads' start and end, the order of stopping, early ends.
 //! may not touch: what is shown.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 
+use crate::client::Phase;
 use crate::clock;
 use crate::flags::Settings;
 use crate::scenario::Scenario;
 use crate::series::{Row, Series};
 use crate::tally::Tally;
 use crate::verdict::{Signs, Verdict, judge};
-use crate::worker::{self, Done, Orders, Plan, Report};
+use crate::worker::{self, Beat, Done, Orders, Plan, Report, SoFar};
 
 /// Time for threads to start before the first send.
 const LEAD: u64 = 5_000_000;
@@ -49,11 +51,43 @@ pub(crate) trait Watcher {
 }
 
 /// Sums of the seconds so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) answered: u64,
-    pub(crate) refused: u64,
     pub(crate) failed: u64,
+    threads: Vec<SoFar>,
+}
+
+impl Totals {
+    fn add(&mut self, beat: &Beat) {
+        self.answered += beat.answered;
+        self.failed += beat.failed;
+        if self.threads.len() <= beat.thread {
+            self.threads.resize_with(beat.thread + 1, SoFar::default);
+        }
+        self.threads[beat.thread] = beat.so_far.clone();
+    }
+
+    /// Statuses with their numbers, over all threads.
+    pub(crate) fn codes(&self) -> BTreeMap<u16, u64> {
+        let mut sums = BTreeMap::new();
+        for (code, count) in self.threads.iter().flat_map(|thread| &thread.codes) {
+            *sums.entry(*code).or_default() += count;
+        }
+        sums
+    }
+
+    /// Failures by phase, over all threads.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = (Phase, u64)> {
+        Phase::ALL
+            .into_iter()
+            .map(|phase| (phase, self.threads.iter().map(|thread| thread.errors[phase as usize]).sum()))
+    }
+
+    /// Connections that were opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.threads.iter().map(|thread| thread.opened).sum()
+    }
 }
 
 /// Runs; `interrupt` yields when somebody asks for an end, and again when they insist.
@@ -73,7 +107,6 @@ pub(crate) async fn run(
     let (reports, mut reported) = mpsc::unbounded_channel();
     for index in 0..settings.threads {
         worker::spawn(
-            index,
             plan(&scenario, &settings, index, start),
             ordered.clone(),
             reports.clone(),
@@ -89,9 +122,7 @@ pub(crate) async fn run(
         tokio::select! {
             report = reported.recv() => match report {
                 Some(Report::Beat(beat)) => {
-                    totals.answered += beat.answered;
-                    totals.refused += beat.refused;
-                    totals.failed += beat.failed;
+                    totals.add(&beat);
                     if series.add(&beat) {
                         watcher.second(&series, &totals);
                     }
@@ -126,6 +157,7 @@ fn plan(scenario: &Arc<Scenario>, settings: &Settings, index: usize, start: u64)
     let threads = settings.threads;
     let connections = settings.connections / threads + usize::from(index < settings.connections % threads);
     Plan {
+        index,
         scenario: scenario.clone(),
         schedule: settings.profile.as_ref().map(|profile| profile.share(index, threads)),
         lanes: connections * scenario.streams,

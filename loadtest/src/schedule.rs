@@ -65,6 +65,19 @@ impl Profile {
         self.stages.iter().map(Stage::requests).sum()
     }
 
+    /// Requests per second that it intends at `at`; 0 after its end.
+    pub fn rate_at(&self, at: Duration) -> f64 {
+        let mut begun = Duration::ZERO;
+        for stage in &self.stages {
+            if at < begun + stage.duration {
+                let into = (at - begun).as_secs_f64() / stage.duration.as_secs_f64();
+                return stage.from + (stage.to - stage.from) * into;
+            }
+            begun += stage.duration;
+        }
+        0.0
+    }
+
     /// Requests per second over the whole.
     pub fn mean_rate(&self) -> f64 {
         self.requests() / self.duration().as_secs_f64()
@@ -192,6 +205,15 @@ mod tests {
         assert_eq!((until(2.0), until(5.0), until(10.1)), (20, 125, 500));
         let falling = all(&profile(&[(10, 100.0, 0.0)], Arrivals::Constant), 1);
         assert_eq!(falling.iter().filter(|at| at.as_secs_f64() < 5.0).count(), 375);
+    }
+
+    #[test]
+    fn the_intended_rate_is_known_at_every_instant() {
+        let profile = profile(&[(10, 0.0, 100.0), (5, 20.0, 20.0)], Arrivals::Constant);
+        for (at_ms, wanted) in [(0, 0.0), (5_000, 50.0), (10_000, 20.0), (14_999, 20.0), (15_000, 0.0)] {
+            let rate = profile.rate_at(Duration::from_millis(at_ms));
+            assert!((rate - wanted).abs() < 1e-9, "{at_ms} ms: {rate}");
+        }
     }
 
     #[test]

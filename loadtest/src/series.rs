@@ -115,7 +115,9 @@ mod tests {
             latency.saturating_record(*value);
         }
         Beat {
+            thread: 0,
             second,
+            so_far: crate::worker::SoFar::default(),
             latency,
             answered: latencies.len() as u64,
             failed: 1,

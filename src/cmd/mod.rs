@@ -5,6 +5,7 @@
 pub(crate) mod control;
 pub(crate) mod demo;
 pub(crate) mod demo_app;
+pub(crate) mod load;
 pub(crate) mod parent;
 pub(crate) mod proxy;
 pub(crate) mod simulate;

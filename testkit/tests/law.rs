@@ -18,6 +18,7 @@ struct Row {
 const ALL: &[&str] = &[
     "weft-bookinfo",
     "weft-control",
+    "weft-loadtest",
     "weft-policies",
     "weft-proxy",
     "weft-proxy-core",
@@ -67,6 +68,11 @@ const LAW: &[Row] = &[
         never: &["weft-proxy", "weft-proxy-core", "weft-sim", "weft-testkit"],
     },
     Row {
+        package: "weft-loadtest",
+        ours: &[],
+        never: &["weft-proxy-core", "weft-policies", "weft-xds", "tonic", "kube"],
+    },
+    Row {
         package: "weft-policies",
         ours: &[],
         never: &["tokio", "prost", "tonic", "hyper", "kube", "weft-xds"],
@@ -91,7 +97,10 @@ const WRAPPERS: &[(&str, &[&str])] = &[
         "rustls",
         &["weft-proxy", "weft-control", "weft-injector", "weft-loadtest"],
     ),
-    ("prost", &["weft-xds", "weft-control", "weft-proxy", "weft-sim"]),
+    (
+        "prost",
+        &["weft-xds", "weft-control", "weft-proxy", "weft-sim", "weft-loadtest"],
+    ),
     ("envoy-types", &["weft-xds"]),
     (
         "hyper",

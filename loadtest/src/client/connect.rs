@@ -1,5 +1,6 @@
 //! Opening connections.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
@@ -15,7 +16,7 @@ use super::{Failure, Kind, Phase};
 use crate::scenario::Origin;
 
 /// Opens a connection to one of the origin's addresses; `turn` says where to begin, so that all of them are used.
-pub(crate) async fn connect(origin: &Origin, turn: usize, timer: &Timer) -> Result<Stream, Failure> {
+pub(crate) async fn connect(origin: &Origin, turn: usize, timer: &Timer) -> Result<Stream, Unreached> {
     let address = origin.addresses[turn % origin.addresses.len()];
     let stream = until(timer, Phase::Connect, dial(address)).await??;
     match &origin.tls {
@@ -24,8 +25,37 @@ pub(crate) async fn connect(origin: &Origin, turn: usize, timer: &Timer) -> Resu
     }
 }
 
-async fn dial(address: SocketAddr) -> Result<TcpStream, Failure> {
-    let failed = |error| Failure::of_io(Phase::Connect, &error);
+/// Why there is no connection: what is counted, and the words for whoever has to repair it.
+#[derive(Debug)]
+pub(crate) struct Unreached {
+    pub(crate) failure: Failure,
+    /// What the system or the TLS library says, where either has said something.
+    pub(crate) cause: Option<io::Error>,
+}
+
+impl Unreached {
+    fn new(failure: Failure, cause: io::Error) -> Self {
+        Self {
+            failure,
+            cause: Some(cause),
+        }
+    }
+}
+
+impl From<Failure> for Unreached {
+    fn from(failure: Failure) -> Self {
+        Self { failure, cause: None }
+    }
+}
+
+impl From<Unreached> for Failure {
+    fn from(unreached: Unreached) -> Self {
+        unreached.failure
+    }
+}
+
+async fn dial(address: SocketAddr) -> Result<TcpStream, Unreached> {
+    let failed = |error| Unreached::new(Failure::of_io(Phase::Connect, &error), error);
     let stream = TcpStream::connect(address).await.map_err(failed)?;
     // A request is one write; it must not wait for an acknowledgement of the one before.
     stream.set_nodelay(true).map_err(failed)?;
@@ -36,16 +66,20 @@ async fn shake_hands(
     config: &Arc<ClientConfig>,
     name: ServerName<'static>,
     stream: TcpStream,
-) -> Result<Stream, Failure> {
+) -> Result<Stream, Unreached> {
     let connector = TlsConnector::from(config.clone());
     let stream = connector
         .connect(name, stream)
         .await
-        .map_err(|error| Failure::of_tls(&error))?;
+        .map_err(|error| Unreached::new(Failure::of_io(Phase::Tls, &error), error))?;
     // Who was offered one protocol and does not name it speaks another (RFC 7301 3.2 lets servers stay silent).
     let agreed = stream.get_ref().1.alpn_protocol();
     if config.alpn_protocols.iter().any(|name| name == b"h2") && agreed != Some(b"h2") {
-        return Err(Failure::new(Phase::Tls, Kind::Protocol));
+        let words = "the server speaks TLS, but does not agree to HTTP/2";
+        return Err(Unreached::new(
+            Failure::new(Phase::Tls, Kind::Protocol),
+            io::Error::other(words),
+        ));
     }
     Ok(Stream::Tls(Box::new(stream)))
 }

@@ -108,9 +108,14 @@ impl Failure {
         Self { phase, kind }
     }
 
-    /// What an error of a socket means.
+    /// What an error of a socket means, or of the TLS over it.
     pub(crate) fn of_io(phase: Phase, error: &io::Error) -> Self {
         use rustix::io::Errno;
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(inner) = inner {
+            // In TLS 1.3 a server refuses a certificate when the client believes the handshake to be over (RFC 8446 4.4.2.4).
+            return Self::new(Phase::Tls, of_tls(inner));
+        }
         let kind = match error.kind() {
             io::ErrorKind::ConnectionRefused => Kind::Refused,
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
@@ -127,16 +132,12 @@ impl Failure {
         };
         Self { phase, kind }
     }
+}
 
-    /// What an error of a handshake means.
-    pub(crate) fn of_tls(error: &io::Error) -> Self {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let kind = match inner {
-            Some(rustls::Error::InvalidCertificate(_)) => Kind::Untrusted,
-            Some(rustls::Error::AlertReceived(_)) => Kind::Rejected,
-            Some(_) => Kind::Protocol,
-            None => return Self::of_io(Phase::Tls, error),
-        };
-        Self::new(Phase::Tls, kind)
+fn of_tls(error: &rustls::Error) -> Kind {
+    match error {
+        rustls::Error::InvalidCertificate(_) => Kind::Untrusted,
+        rustls::Error::AlertReceived(_) => Kind::Rejected,
+        _ => Kind::Protocol,
     }
 }

@@ -95,7 +95,11 @@ impl Shared {
         timer: &Timer,
         opened: &mut Option<impl FnOnce()>,
     ) -> Result<Open, Failure> {
+        if let Some(open) = &*self.open.borrow() {
+            return Ok(open.clone());
+        }
         let _one = until(timer, Phase::Connect, self.opening.lock()).await?;
+        // Another lane may have opened it meanwhile.
         if let Some(open) = &*self.open.borrow() {
             return Ok(open.clone());
         }
@@ -191,6 +195,10 @@ fn failure(error: &h2::Error, phase: Phase) -> Failure {
         return Failure::of_io(phase, error);
     }
     let kind = match error.reason() {
+        // Our own library has ended the connection over what came: that was no HTTP/2.
+        Some(
+            Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::FLOW_CONTROL_ERROR | Reason::COMPRESSION_ERROR,
+        ) if !error.is_remote() => Kind::Protocol,
         _ if error.is_go_away() => Kind::Closed,
         Some(
             Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::FLOW_CONTROL_ERROR | Reason::COMPRESSION_ERROR,

@@ -15,6 +15,7 @@ use super::lane::Lane;
 use super::source::Source;
 use super::ticket::{Next, Ticket, Tickets};
 use crate::client::http1::SCRATCH_BYTES;
+use crate::client::Phase;
 use crate::client::http2::Shared;
 use crate::client::timer::Timer;
 use crate::clock::{self, Pacer};
@@ -27,6 +28,8 @@ const SWEEP: Duration = Duration::from_millis(20);
 
 /// What a thread is to do.
 pub(crate) struct Plan {
+    /// Which thread it is.
+    pub(crate) index: usize,
     pub(crate) scenario: Arc<Scenario>,
     /// Its part of the schedule; `None` sends as fast as answers come.
     pub(crate) schedule: Option<Schedule>,
@@ -61,6 +64,8 @@ pub(crate) enum Report {
 
 /// A second of a thread.
 pub(crate) struct Beat {
+    /// Which one.
+    pub(crate) thread: usize,
     /// Seconds since the start, from 0.
     pub(crate) second: u32,
     pub(crate) latency: Histogram<u32>,
@@ -68,6 +73,18 @@ pub(crate) struct Beat {
     pub(crate) failed: u64,
     /// Answers with a status of 400 and above.
     pub(crate) refused: u64,
+    /// Everything since the start.
+    pub(crate) so_far: SoFar,
+}
+
+/// What a thread has counted since its start, for whoever watches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SoFar {
+    /// Statuses with their numbers.
+    pub(crate) codes: Vec<(u16, u64)>,
+    /// Failures by phase.
+    pub(crate) errors: [u64; Phase::ALL.len()],
+    pub(crate) opened: u64,
 }
 
 /// What a thread has done.
@@ -150,13 +167,12 @@ impl Thread {
 /// # Errors
 /// When the machine gives no more threads.
 pub(crate) fn spawn(
-    index: usize,
     plan: Plan,
     orders: watch::Receiver<Orders>,
     reports: mpsc::UnboundedSender<Report>,
 ) -> io::Result<()> {
     std::thread::Builder::new()
-        .name(format!("load-{index}"))
+        .name(format!("load-{}", plan.index))
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let done =
@@ -172,6 +188,7 @@ async fn run(
     mut orders: watch::Receiver<Orders>,
     reports: mpsc::UnboundedSender<Report>,
 ) -> io::Result<Done> {
+    let index = plan.index;
     let closed_loop = plan.schedule.is_none();
     let source = match plan.schedule {
         Some(schedule) => Source::open(schedule, plan.start),
@@ -201,7 +218,13 @@ async fn run(
     pacer.until(plan.start).await?;
     let cpu = clock::thread_cpu();
     let held_up = Rc::new(Cell::new(0));
-    let heart = tokio::task::spawn_local(heartbeat(thread.clone(), held_up.clone(), reports.clone(), plan.start));
+    let heart = tokio::task::spawn_local(heartbeat(
+        thread.clone(),
+        plan.index,
+        held_up.clone(),
+        reports.clone(),
+        plan.start,
+    ));
     let dispatch = async {
         if closed_loop {
             for number in 0..plan.lanes {
@@ -228,7 +251,7 @@ async fn run(
     heart.abort();
     let last = (clock::now().saturating_sub(plan.start) / clock::SECOND) as u32;
     // The rest of a second; nobody listens where the run was given up.
-    let _ = reports.send(Report::Beat(beat(&thread, last)));
+    let _ = reports.send(Report::Beat(beat(&thread, index, last)));
     let mut tally = std::mem::replace(&mut *thread.tally.borrow_mut(), Tally::new());
     if !closed_loop {
         for intended in thread.tickets.unsent(stopped_at) {
@@ -283,7 +306,13 @@ async fn drained(thread: &Thread) {
 }
 
 /// Ends requests that took too long, tells each second, and notices when this thread did not run.
-async fn heartbeat(thread: Rc<Thread>, held_up: Rc<Cell<u64>>, reports: mpsc::UnboundedSender<Report>, start: u64) {
+async fn heartbeat(
+    thread: Rc<Thread>,
+    index: usize,
+    held_up: Rc<Cell<u64>>,
+    reports: mpsc::UnboundedSender<Report>,
+    start: u64,
+) {
     let mut last = clock::now();
     let mut told = 0;
     loop {
@@ -297,7 +326,7 @@ async fn heartbeat(thread: Rc<Thread>, held_up: Rc<Cell<u64>>, reports: mpsc::Un
         }
         let second = ((now - start) / clock::SECOND) as u32;
         if second > told {
-            let beat = beat(&thread, told);
+            let beat = beat(&thread, index, told);
             told = second;
             // Nobody listens any more when the run is being torn down.
             if reports.send(Report::Beat(beat)).is_err() {
@@ -307,7 +336,19 @@ async fn heartbeat(thread: Rc<Thread>, held_up: Rc<Cell<u64>>, reports: mpsc::Un
     }
 }
 
-fn beat(thread: &Thread, second: u32) -> Beat {
+fn so_far(tally: &Tally) -> SoFar {
+    let mut so_far = SoFar {
+        codes: tally.codes().collect(),
+        opened: tally.opened,
+        ..SoFar::default()
+    };
+    for (phase, _, count) in tally.errors() {
+        so_far.errors[phase as usize] += count;
+    }
+    so_far
+}
+
+fn beat(thread: &Thread, index: usize, second: u32) -> Beat {
     let mut counts = thread.second.borrow_mut();
     let fresh = Second {
         latency: histogram_of_a_second(),
@@ -317,7 +358,9 @@ fn beat(thread: &Thread, second: u32) -> Beat {
     };
     let counts = std::mem::replace(&mut *counts, fresh);
     Beat {
+        thread: index,
         second,
+        so_far: so_far(&thread.tally.borrow()),
         latency: counts.latency,
         answered: counts.answered,
         failed: counts.failed,
