@@ -173,10 +173,11 @@ fn compare(args: &CompareArgs) -> Result<Exit, Refusal> {
 }
 
 fn breaker(args: &BreakerArgs) -> Result<Exit, Refusal> {
+    let steps = args.steps().map_err(|error| usage(&error))?;
     let (scenario, settings) = prepare(&args.run)?;
     LocalSet::new().block_on(&runtime()?, async {
         reach(&scenario).await?;
-        breaker::run(args, scenario, settings, interrupts()).await
+        breaker::run(args, &steps, scenario, settings, interrupts()).await
     })
 }
 

@@ -34,7 +34,7 @@ pub struct RunArgs {
     pub urls: Vec<String>,
     /// Requests per second, sent at their instants whether or not answers come: 500, a ramp 100..500, steps 100,200,400; `max`
     /// sends as answers come [default: 100].
-    #[arg(long, value_name = "N|max")]
+    #[arg(long, value_name = "N|max", allow_hyphen_values = true)]
     pub rate: Option<String>,
     /// How long to send, for example 1m30s [default: 10s].
     #[arg(long, value_name = "TIME")]
@@ -42,7 +42,7 @@ pub struct RunArgs {
     /// Stages of rates, in YAML: `stages: [{rate: 100, duration: 10s}, {from: 100, to: 500, duration: 1m}]`.
     #[arg(long, value_name = "FILE")]
     pub stages: Option<PathBuf>,
-    /// Connections at the most; a send that waits for one still counts from its intended instant.
+    /// Connections at the most, to each host; a send that waits for one still counts from its intended instant.
     #[arg(long, short = 'c', value_name = "N")]
     pub connections: Option<usize>,
     /// Threads [default: one for each processor, and not more than connections].

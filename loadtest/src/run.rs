@@ -79,9 +79,12 @@ impl Totals {
 
     /// Failures by phase, over all threads.
     pub(crate) fn errors(&self) -> impl Iterator<Item = (Phase, u64)> {
-        Phase::ALL
-            .into_iter()
-            .map(|phase| (phase, self.threads.iter().map(|thread| thread.errors[phase as usize]).sum()))
+        Phase::ALL.into_iter().map(|phase| {
+            (
+                phase,
+                self.threads.iter().map(|thread| thread.errors[phase as usize]).sum(),
+            )
+        })
     }
 
     /// Connections that were opened.

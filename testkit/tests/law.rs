@@ -282,6 +282,9 @@ fn foreign_types_stay_in_their_rooms() {
             "hyper::",
             &[
                 "examples/bookinfo/src/",
+                "loadtest/src/breaker/",
+                "loadtest/src/serve/",
+                "loadtest/tests/",
                 "proxy/src/",
                 "control/src/admin/",
                 "control/src/telemetry/",

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::fetch::fetch;
 use super::figures::{self, Figures};
 use super::findings::{Ejection, Findings, Step};
-use super::flags::BreakerArgs;
+use super::flags::{BreakerArgs, Steps};
 use super::page;
 use crate::clock;
 use crate::exit::Exit;
@@ -42,11 +42,11 @@ impl Watcher for Unwatched {
 /// An exit code and one line.
 pub(crate) async fn run(
     args: &BreakerArgs,
+    steps: &Steps,
     scenario: Arc<Scenario>,
     settings: Settings,
     mut interrupt: mpsc::Receiver<()>,
 ) -> Result<Exit, (Exit, String)> {
-    let steps = args.steps().map_err(|error| (Exit::Usage, error.to_string()))?;
     let findings = Rc::new(RefCell::new(Findings {
         url: scenario.targets[0].url.clone(),
         expected_limit: args.expect_limit,

@@ -42,14 +42,14 @@ pub(crate) struct BreakerArgs {
 
 /// The flags, checked.
 #[derive(Clone, Debug)]
-pub(super) struct Steps {
+pub(crate) struct Steps {
     pub(super) callers: Vec<usize>,
     pub(super) length: Duration,
     pub(super) recovery: Duration,
 }
 
 impl BreakerArgs {
-    pub(super) fn steps(&self) -> Result<Steps, FlagError> {
+    pub(crate) fn steps(&self) -> Result<Steps, FlagError> {
         let wanted = format!("must be at most {STEPS_MAX} rising numbers from 1 to {CALLERS_MAX}, for example 1,2,4,8");
         let callers: Option<Vec<usize>> = self.callers.split(',').map(|text| text.trim().parse().ok()).collect();
         let sound = |callers: &Vec<usize>| {

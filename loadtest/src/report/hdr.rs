@@ -15,6 +15,7 @@ pub(crate) fn render(outcome: &Outcome) -> Result<String, io::Error> {
     let failed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
     let mut builder = IntervalLogWriterBuilder::new();
     builder
+        .add_comment("[Histogram log format version 1.3]")
         .add_comment(concat!("weft-load ", env!("CARGO_PKG_VERSION")))
         .with_start_time(outcome.started_at)
         .with_base_time(outcome.started_at)

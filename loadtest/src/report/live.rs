@@ -49,13 +49,23 @@ impl Watcher for Live {
 fn text(row: &Row, intended: Option<f64>, totals: &Totals) -> String {
     let milliseconds = |microseconds: u64| microseconds as f64 / 1e3;
     let intended = intended.map_or("as many as possible".to_owned(), |rate| format!("{rate:.0}"));
-    let codes: Vec<String> = totals.codes().iter().map(|(code, count)| format!("{code} × {count}")).collect();
+    let codes: Vec<String> = totals
+        .codes()
+        .iter()
+        .map(|(code, count)| format!("{code} × {count}"))
+        .collect();
     let errors: Vec<String> = totals
         .errors()
         .filter(|(_, count)| *count > 0)
         .map(|(phase, count)| format!("{} × {count}", phase.name()))
         .collect();
-    let or_none = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+    let or_none = |words: Vec<String>| {
+        if words.is_empty() {
+            "none".to_owned()
+        } else {
+            words.join(", ")
+        }
+    };
     format!(
         "rate          {} per second, {intended} intended\n\
          milliseconds  p50 {:.2}, p99 {:.2}, max {:.2}\n\
@@ -88,7 +98,11 @@ mod tests {
             max: 30_000,
         };
         let text = text(&row, Some(100.0), &Totals::default());
-        for words in ["100 per second, 100 intended", "p50 1.50, p99 20.00, max 30.00", "errors        none"] {
+        for words in [
+            "100 per second, 100 intended",
+            "p50 1.50, p99 20.00, max 30.00",
+            "errors        none",
+        ] {
             assert!(text.contains(words), "{words}: {text}");
         }
     }

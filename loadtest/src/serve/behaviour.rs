@@ -30,7 +30,7 @@ pub(crate) struct RawBehaviour {
     pub(crate) requests_per_connection: u64,
     /// New connections are refused.
     pub(crate) refuse: bool,
-    /// `100ms every 1s`: nothing is answered for the first 100 ms of each second.
+    /// `100ms every 1s`: nothing is answered for the last 100 ms of each second.
     pub(crate) stall: Option<String>,
 }
 
@@ -148,7 +148,11 @@ impl Behaviour {
             return Duration::ZERO;
         };
         let into = Duration::from_nanos((since_start.as_nanos() % period.as_nanos()) as u64);
-        length.saturating_sub(into)
+        // Counted from the end of a period, so that a fresh upstream answers at first.
+        match period.saturating_sub(into) {
+            left if left <= length => left,
+            _ => Duration::ZERO,
+        }
     }
 
     fn status(&self, random: &mut fastrand::Rng) -> u16 {
@@ -203,7 +207,7 @@ mod tests {
     fn a_stall_lasts_until_its_end_and_comes_again() {
         let behaviour = resolve(r#"{"stall": "100ms every 1s"}"#).unwrap();
         let mut random = fastrand::Rng::with_seed(1);
-        for (at_ms, wait_ms) in [(0, 100), (40, 60), (100, 0), (999, 0), (1000, 100), (2050, 50)] {
+        for (at_ms, wait_ms) in [(0, 0), (899, 0), (900, 100), (940, 60), (999, 1), (1000, 0), (2950, 50)] {
             let fate = behaviour.fate(Duration::from_millis(at_ms), &mut random);
             assert_eq!(fate.wait, Duration::from_millis(wait_ms), "{at_ms}");
         }

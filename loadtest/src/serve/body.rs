@@ -25,6 +25,8 @@ pub(super) struct ReplyBody {
     filler: usize,
     /// Bytes until it breaks off.
     breaks_after: Option<usize>,
+    /// Once all before the break has been given: time in which it leaves, before the break throws away what waits.
+    leaving: Option<Pin<Box<Sleep>>>,
     trailers: Option<HeaderMap>,
     pace: Option<Pace>,
     _in_flight: InFlightGuard,
@@ -42,6 +44,7 @@ impl ReplyBody {
             text,
             filler,
             breaks_after: early_close.then_some(whole / 2),
+            leaving: None,
             trailers: None,
             pace: (rate > 0).then(|| Pace {
                 bytes_per_slice: ((rate as f64 * SLICE.as_secs_f64()) as usize).max(1),
@@ -77,6 +80,8 @@ impl Body for ReplyBody {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         if this.breaks_after == Some(0) {
+            let leaving = this.leaving.get_or_insert_with(|| Box::pin(tokio::time::sleep(SLICE)));
+            ready!(leaving.as_mut().poll(context));
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
         if this.left() == 0 {

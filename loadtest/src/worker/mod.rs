@@ -7,4 +7,4 @@ mod source;
 mod thread;
 mod ticket;
 
-pub(crate) use thread::{Beat, Done, Orders, Plan, SoFar, Report, spawn};
+pub(crate) use thread::{Beat, Done, Orders, Plan, Report, SoFar, spawn};

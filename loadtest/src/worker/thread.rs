@@ -14,8 +14,8 @@ use tokio::task::LocalSet;
 use super::lane::Lane;
 use super::source::Source;
 use super::ticket::{Next, Ticket, Tickets};
-use crate::client::http1::SCRATCH_BYTES;
 use crate::client::Phase;
+use crate::client::http1::SCRATCH_BYTES;
 use crate::client::http2::Shared;
 use crate::client::timer::Timer;
 use crate::clock::{self, Pacer};
@@ -116,6 +116,7 @@ pub(super) struct Thread {
     /// Connections that lanes share: by group of lanes, then by origin.
     shared: RefCell<Vec<Vec<Rc<Shared>>>>,
     lanes: Cell<u64>,
+    lanes_opened: Cell<usize>,
     lane_ended: Notify,
     ended: Cell<u64>,
     second: RefCell<Second>,
@@ -205,6 +206,7 @@ async fn run(
         closed_loop,
         shared: RefCell::default(),
         lanes: Cell::new(0),
+        lanes_opened: Cell::new(0),
         lane_ended: Notify::new(),
         ended: Cell::new(plan.start),
         second: RefCell::new(Second {
@@ -239,7 +241,11 @@ async fn run(
     tokio::select! {
         done = dispatch => done?,
         // The dispatcher may be waiting for a lane.
-        () = tokio::time::sleep(Duration::from_nanos(plan.end.saturating_sub(clock::now()))) => {}
+        () = tokio::time::sleep(Duration::from_nanos(plan.end.saturating_sub(clock::now()))) => {
+            if !closed_loop {
+                hand_out(&thread, plan.lanes);
+            }
+        }
         _ = orders.wait_for(|orders| *orders != Orders::Run) => {}
     }
     let stopped_at = clock::now().min(plan.end);
@@ -280,20 +286,28 @@ fn open(thread: &Rc<Thread>, number: usize, first: Option<Ticket>) {
     });
 }
 
-/// Gives sends to lanes as they come due, and opens lanes while there are too few.
+/// Gives sends to lanes as they come due.
 async fn dispatch(thread: &Rc<Thread>, pacer: &Pacer, lanes_max: usize) -> io::Result<()> {
-    let mut lanes = 0;
     loop {
-        match thread.tickets.dispatch() {
+        match hand_out(thread, lanes_max) {
             Next::Over => return Ok(()),
             Next::At(due) => pacer.until(due).await?,
-            Next::Unserved if lanes < lanes_max => {
-                if let Some(ticket) = thread.tickets.take_for_new() {
-                    open(thread, lanes, Some(ticket));
-                    lanes += 1;
-                }
-            }
             Next::Unserved => poll_fn(|context| thread.tickets.poll_lane(context)).await,
+        }
+    }
+}
+
+/// Gives all that is due to lanes, and opens lanes while there are too few.
+fn hand_out(thread: &Rc<Thread>, lanes_max: usize) -> Next {
+    loop {
+        let next = thread.tickets.dispatch();
+        let lanes = thread.lanes_opened.get();
+        if next != Next::Unserved || lanes >= lanes_max {
+            return next;
+        }
+        if let Some(ticket) = thread.tickets.take_for_new() {
+            thread.lanes_opened.set(lanes + 1);
+            open(thread, lanes, Some(ticket));
         }
     }
 }

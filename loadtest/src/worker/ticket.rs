@@ -113,12 +113,14 @@ impl Tickets {
         let mut source = self.source.borrow_mut();
         loop {
             let now = clock::now();
-            if self.stopped.get() || now >= self.end {
+            if self.stopped.get() {
                 return Next::Over;
             }
+            // What was due before the end goes out even if this thread comes to it after the end, as long as lanes wait.
             match source.peek() {
                 None => return Next::Over,
-                Some(due) if due > now => return Next::At(due.min(self.end)),
+                Some(due) if due >= self.end => return Next::Over,
+                Some(due) if due > now => return Next::At(due),
                 Some(_) => {}
             }
             let Some(parked) = self.idle.borrow_mut().pop() else {

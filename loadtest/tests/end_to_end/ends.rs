@@ -1,0 +1,96 @@
+//! How runs end before their time, and how a generator that was stopped confesses it.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Child;
+
+use crate::process::{Upstream, finish, start};
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_early_with_a_report_and_130() {
+    for (flags, wanted) in [("--rate 200", Signal::INT), ("--rate max", Signal::TERM)] {
+        let upstream = Upstream::start("--latency|5ms").await;
+        let child = start(&format!(
+            "http://{} --duration 10m -c 4 --output json {flags}",
+            upstream.address
+        ));
+        upstream.busy().await;
+        signal(&child, wanted);
+        let ended = finish(child).await;
+        let result = ended.json();
+        assert_eq!(ended.code, 130, "{ended:?}");
+        assert_eq!(result["interrupted"], true);
+        assert_eq!(
+            result["requests"]["answered"],
+            upstream.ledger().await["requests"]["total"],
+            "{result}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_interrupt_leaves_what_is_in_flight() {
+    let upstream = Upstream::start("--latency|1h").await;
+    let child = start(&format!(
+        "http://{} --rate 50 --timeout 2h --duration 10m -c 2 --output json",
+        upstream.address
+    ));
+    upstream.busy().await;
+    signal(&child, Signal::INT);
+    signal(&child, Signal::TERM);
+    let ended = finish(child).await;
+    assert_eq!(ended.code, 130, "{ended:?}");
+    assert!(
+        ended.json()["requests"]["abandoned"].as_u64().unwrap() >= 1,
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_generator_that_was_stopped_marks_its_run_invalid() {
+    let upstream = Upstream::start("").await;
+    let child = start(&format!(
+        "http://{} --rate 100 --duration 4s --output json",
+        upstream.address
+    ));
+    upstream.busy().await;
+    signal(&child, Signal::STOP);
+    // The stop itself has to last: it is what is measured.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    signal(&child, Signal::CONT);
+    let ended = finish(child).await;
+    let result = ended.json();
+    assert_eq!((ended.code, &result["valid"]), (8, &false.into()), "{ended:?}");
+    let because = result["invalid_because"].to_string();
+    assert!(because.contains("stopped or starved"), "{because}");
+    // Sends of that time have waited for it, although the upstream answered each at once.
+    assert!(
+        result["latency_ms"]["max"].as_f64().unwrap() > 1_800.0,
+        "{}",
+        result["latency_ms"]
+    );
+}
+
+#[tokio::test]
+async fn an_upstream_can_be_changed_while_it_serves() {
+    let upstream = Upstream::start("").await;
+    let refused = upstream.behave(&serde_json::json!({"latency": "soon"})).await;
+    assert!(refused.contains("latency") && refused.contains("must be"), "{refused}");
+    let shown = upstream.behave(&serde_json::json!({"statuses": {"418": 1}})).await;
+    assert!(shown.contains("418"), "{shown}");
+    let ended = finish(start(&format!(
+        "http://{} --rate 50 --duration 400ms --output json",
+        upstream.address
+    )))
+    .await;
+    assert_eq!(ended.json()["codes"], serde_json::json!({"418": 20}));
+    upstream.behave(&serde_json::json!({"refuse": true})).await;
+    let ended = finish(start(&format!("http://{}", upstream.address))).await;
+    assert_eq!(ended.code, 5, "{ended:?}");
+}

@@ -1,0 +1,11 @@
+//! The load tester as people run it: real processes over loopback, judged by the upstream's own ledger.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail as the test does")]
+
+mod accuracy;
+mod counts;
+mod ends;
+mod pages;
+mod process;
+mod refusals;
+mod tls;
