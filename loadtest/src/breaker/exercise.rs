@@ -128,7 +128,7 @@ async fn step(
 fn of_tally(tally: &Tally, callers: usize) -> Step {
     let milliseconds = |histogram: &hdrhistogram::Histogram<u64>| {
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-        (at(0.5), at(0.99))
+        (!histogram.is_empty()).then(|| (at(0.5), at(0.99)))
     };
     let refused: Vec<(String, u64)> = tally.reasons.clone().into_iter().collect();
     let refusals: u64 = refused.iter().map(|(_, count)| count).sum();

@@ -17,9 +17,9 @@ pub(super) struct Step {
     pub(super) other_errors: u64,
     /// Not answered.
     pub(super) failed: u64,
-    /// Milliseconds, median and 99th percentile.
-    pub(super) served_ms: (f64, f64),
-    pub(super) refused_ms: (f64, f64),
+    /// Milliseconds, median and 99th percentile, where there was any.
+    pub(super) served_ms: Option<(f64, f64)>,
+    pub(super) refused_ms: Option<(f64, f64)>,
     /// Refusals that the proxies counted, where they could be asked.
     pub(super) overflow: Option<u64>,
     /// Highest numbers of connections and requests at once that the upstream saw, where it could be asked.
@@ -77,7 +77,8 @@ impl Findings {
         self.steps.iter().filter_map(|step| self.highest_of(step)).max()
     }
 
-    fn highest_of(&self, step: &Step) -> Option<u64> {
+    /// The most that the upstream saw at once in a step, where it could be asked.
+    pub(super) fn highest_of(&self, step: &Step) -> Option<u64> {
         if self.multiplexed {
             step.in_flight_highest
         } else {
@@ -125,10 +126,11 @@ impl Findings {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let known = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
-        writeln!(out, "{}", self.url)?;
+        let time = |time: Option<f64>| time.map_or("-".to_owned(), |time| format!("{time:.3}"));
+        writeln!(out, "{}; times in milliseconds", self.url)?;
         writeln!(
             out,
-            "{:>7} {:>9} {:>8} {:>9} {:>8} {:>7} {:>11} {:>11} {:>11} {:>11} {:>9} {:>9}",
+            "{:>7} {:>9} {:>8} {:>9} {:>7} {:>7} {:>10} {:>10} {:>11} {:>11} {:>9} {:>8}",
             "callers",
             "requests",
             "served",
@@ -145,17 +147,17 @@ impl Findings {
         for step in &self.steps {
             writeln!(
                 out,
-                "{:>7} {:>9} {:>7.1}% {:>8.1}% {:>8} {:>7} {:>8.3} ms {:>8.3} ms {:>8.3} ms {:>8.3} ms {:>9} {:>9}",
+                "{:>7} {:>9} {:>7.1}% {:>8.1}% {:>7} {:>7} {:>10} {:>10} {:>11} {:>11} {:>9} {:>8}",
                 step.callers,
                 step.requests,
                 step.share(step.served),
                 step.share(step.refusals()),
                 step.other_errors,
                 step.failed,
-                step.served_ms.0,
-                step.served_ms.1,
-                step.refused_ms.0,
-                step.refused_ms.1,
+                time(step.served_ms.map(|(p50, _)| p50)),
+                time(step.served_ms.map(|(_, p99)| p99)),
+                time(step.refused_ms.map(|(p50, _)| p50)),
+                time(step.refused_ms.map(|(_, p99)| p99)),
                 known(step.overflow),
                 known(self.highest_of(step)),
             )?;
@@ -208,8 +210,8 @@ impl Findings {
                 "refused": step.refused.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
                 "other_errors": step.other_errors, "failed": step.failed,
                 "served_share": step.share(step.served) / 100.0, "refused_share": step.share(step.refusals()) / 100.0,
-                "served_ms": {"p50": step.served_ms.0, "p99": step.served_ms.1},
-                "refused_ms": {"p50": step.refused_ms.0, "p99": step.refused_ms.1},
+                "served_ms": step.served_ms.map(|(p50, p99)| json!({"p50": p50, "p99": p99})),
+                "refused_ms": step.refused_ms.map(|(p50, p99)| json!({"p50": p50, "p99": p99})),
                 "proxies_overflow": step.overflow,
                 "upstream_connections_highest": step.connections_highest,
                 "upstream_in_flight_highest": step.in_flight_highest,

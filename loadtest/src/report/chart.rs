@@ -7,11 +7,14 @@ use std::fmt::Write;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 16.0;
-const TOP: f64 = 14.0;
+const RIGHT: f64 = 32.0;
+const TOP: f64 = 30.0;
 const BOTTOM: f64 = 40.0;
 /// Lines of the grid, about.
 const TICKS: f64 = 5.0;
+
+/// Points of a line that are marked one by one, at the most.
+const DOTS_MAX: usize = 30;
 
 /// A line of a chart.
 pub(crate) struct Line<'a> {
@@ -89,7 +92,13 @@ impl Chart<'_> {
             HEIGHT - 6.0,
             self.x_name
         )?;
-        writeln!(out, "<text class=\"name\" x=\"4\" y=\"{TOP}\">{}</text>", self.y_name)?;
+        writeln!(
+            out,
+            "<text class=\"y\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            LEFT - 6.0,
+            TOP - 14.0,
+            self.y_name
+        )?;
         for line in &self.lines {
             let points: Vec<String> = line
                 .points
@@ -102,6 +111,20 @@ impl Chart<'_> {
                 line.class,
                 points.join(" ")
             )?;
+            // Few points are single measurements: they should be seen as such, even where there is only one.
+            if line.points.len() <= DOTS_MAX {
+                for (x, y) in &line.points {
+                    writeln!(
+                        out,
+                        "<circle class=\"{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"><title>{}: {}</title></circle>",
+                        line.class,
+                        x_at(*x),
+                        y_at(*y),
+                        line.name,
+                        number(*y)
+                    )?;
+                }
+            }
         }
         out.push_str("</svg><p class=\"key\">");
         for line in &self.lines {
@@ -188,7 +211,7 @@ mod tests {
             }],
         };
         let svg = chart.render();
-        assert!(svg.contains("points=\"64.0,240.0 744.0,14.0\""), "{svg}");
+        assert!(svg.contains("points=\"64.0,240.0 728.0,30.0\""), "{svg}");
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! A run as one HTML page that opens from disk: nothing in it is fetched from anywhere.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::chart::{Chart, Line};
 use crate::run::Outcome;
+use crate::series::Row;
 
 const STYLE: &str = include_str!("page.css");
 /// Points of the percentile curve for each tenfold of its axis.
 const POINTS_PER_DECADE: u32 = 20;
+/// Shortest rest after the last whole second that has a rate of its own, in seconds.
+const SHORTEST_REST_S: f64 = 0.2;
 
 /// The whole page. `result` is the run as JSON, which the page carries as data, for whoever gets only the page.
 pub(crate) fn render(outcome: &Outcome, result: &Value) -> String {
@@ -28,7 +33,7 @@ pub(crate) fn render(outcome: &Outcome, result: &Value) -> String {
     let charts: String = charts.iter().map(Chart::render).collect();
     page(
         &title(outcome),
-        &(verdict + &tiles(result)),
+        &(verdict + &figures(result)),
         &charts,
         &super::table::render(outcome),
         result,
@@ -58,21 +63,18 @@ fn title(outcome: &Outcome) -> String {
 }
 
 /// The figures that everybody looks for first.
-fn tiles(result: &Value) -> String {
+fn figures(result: &Value) -> String {
     let number = |value: &Value| value.as_f64().unwrap_or_default();
-    let mut tiles = String::from("<dl>");
-    for (name, value) in [
-        ("p50", format!("{:.3} ms", number(&result["latency_ms"]["p50"]))),
-        ("p99", format!("{:.3} ms", number(&result["latency_ms"]["p99"]))),
-        ("p99.9", format!("{:.3} ms", number(&result["latency_ms"]["p99.9"]))),
-        ("max", format!("{:.3} ms", number(&result["latency_ms"]["max"]))),
+    let milliseconds = |name: &str| format!("{:.3} ms", number(&result["latency_ms"][name]));
+    tiles([
+        ("p50", milliseconds("p50")),
+        ("p99", milliseconds("p99")),
+        ("p99.9", milliseconds("p99.9")),
+        ("max", milliseconds("max")),
         ("rate", format!("{:.1}/s", number(&result["rate"]["reached"]))),
         ("answered", result["requests"]["answered"].to_string()),
         ("failed", result["requests"]["failed"].to_string()),
-    ] {
-        tiles += &format!("<div><dt>{name}</dt><dd>{value}</dd></div>");
-    }
-    tiles + "</dl>\n"
+    ])
 }
 
 /// Latency over 1/(1-quantile), on a logarithmic axis: the tail is where the interest is.
@@ -110,7 +112,7 @@ fn percentile_chart(outcome: &Outcome) -> Chart<'static> {
 }
 
 fn latency_chart(outcome: &Outcome) -> Chart<'static> {
-    let line = |name, class, of: fn(&crate::series::Row) -> u64| Line {
+    let line = |name, class, of: fn(&Row) -> u64| Line {
         name,
         class,
         points: outcome
@@ -133,26 +135,53 @@ fn latency_chart(outcome: &Outcome) -> Chart<'static> {
 }
 
 fn rate_chart(outcome: &Outcome) -> Chart<'static> {
-    let line = |name, class, of: fn(&crate::series::Row) -> u64| Line {
+    // The rest after the last whole second is stretched to one, unless it is too short to say anything.
+    let length = |row: &Row| (outcome.elapsed.as_secs_f64() - f64::from(row.second)).min(1.0);
+    let rows: Vec<&Row> = outcome
+        .series
+        .iter()
+        .filter(|row| length(row) >= SHORTEST_REST_S)
+        .collect();
+    let line = |name, class, of: fn(&Row) -> u64| Line {
         name,
         class,
-        points: outcome
-            .series
+        points: rows
             .iter()
-            .map(|row| (f64::from(row.second), of(row) as f64))
+            .map(|row| (f64::from(row.second), of(row) as f64 / length(row)))
             .collect(),
     };
+    let mut lines = vec![
+        line("answered", "best", |row| row.answered),
+        line("of them 4xx and 5xx", "middle", |row| row.refused),
+        line("without an answer", "worst", |row| row.failed),
+    ];
+    if let Some(profile) = &outcome.settings.profile {
+        let middle = |row: &Row| Duration::from_secs_f64(f64::from(row.second) + length(row) / 2.0);
+        lines.push(Line {
+            name: "intended",
+            class: "plan",
+            points: rows
+                .iter()
+                .map(|row| (f64::from(row.second), profile.rate_at(middle(row))))
+                .collect(),
+        });
+    }
     Chart {
         title: "Requests over time",
         x_name: "seconds",
         y_name: "per second",
         x_marks: Vec::new(),
-        lines: vec![
-            line("answered", "best", |row| row.answered),
-            line("of them 4xx and 5xx", "middle", |row| row.refused),
-            line("without an answer", "worst", |row| row.failed),
-        ],
+        lines,
     }
+}
+
+/// Tiles of names and values.
+pub(crate) fn tiles<'a>(tiles: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let tiles: String = tiles
+        .into_iter()
+        .map(|(name, value)| format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(&value)))
+        .collect();
+    format!("<dl>{tiles}</dl>\n")
 }
 
 /// Text as HTML has it.

@@ -100,6 +100,8 @@ fn accept(
     if open.len() >= CONNECTIONS_MAX {
         return;
     }
+    // A response of several frames must not wait for an acknowledgement; a socket that is gone will say so when it is read.
+    let _ = stream.set_nodelay(true);
     let connection = Connection::new(stream, upstream.ledger.accepted());
     open.push(Rc::downgrade(&connection));
     if tcp {

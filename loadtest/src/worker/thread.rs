@@ -120,6 +120,8 @@ pub(super) struct Thread {
     lane_ended: Notify,
     ended: Cell<u64>,
     second: RefCell<Second>,
+    /// Which one that is, since the start.
+    second_now: Cell<u32>,
 }
 
 struct Second {
@@ -215,6 +217,7 @@ async fn run(
             failed: 0,
             refused: 0,
         }),
+        second_now: Cell::new(0),
     });
     let pacer = Pacer::new()?;
     pacer.until(plan.start).await?;
@@ -255,9 +258,8 @@ async fn run(
         _ = orders.wait_for(|orders| *orders == Orders::Abandon) => {}
     }
     heart.abort();
-    let last = (clock::now().saturating_sub(plan.start) / clock::SECOND) as u32;
-    // The rest of a second; nobody listens where the run was given up.
-    let _ = reports.send(Report::Beat(beat(&thread, index, last)));
+    // The rest of the last second; nobody listens where the run was given up.
+    let _ = reports.send(Report::Beat(beat(&thread, index, thread.second_now.get())));
     let mut tally = std::mem::replace(&mut *thread.tally.borrow_mut(), Tally::new());
     if !closed_loop {
         for intended in thread.tickets.unsent(stopped_at) {
@@ -328,7 +330,6 @@ async fn heartbeat(
     start: u64,
 ) {
     let mut last = clock::now();
-    let mut told = 0;
     loop {
         tokio::time::sleep(SWEEP).await;
         let now = clock::now();
@@ -339,9 +340,8 @@ async fn heartbeat(
             timer.sweep(now);
         }
         let second = ((now - start) / clock::SECOND) as u32;
-        if second > told {
-            let beat = beat(&thread, index, told);
-            told = second;
+        if second > thread.second_now.get() {
+            let beat = beat(&thread, index, thread.second_now.replace(second));
             // Nobody listens any more when the run is being torn down.
             if reports.send(Report::Beat(beat)).is_err() {
                 return;
