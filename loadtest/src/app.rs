@@ -43,6 +43,10 @@ pub struct Args {
 }
 
 #[derive(Clone, Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it, and clap boxes no arguments"
+)]
 enum Verb {
     /// Show two results side by side, with a verdict for each figure
     Compare(CompareArgs),

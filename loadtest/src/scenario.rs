@@ -80,7 +80,7 @@ pub enum Payload {
         head_only: bool,
     },
     /// A message of HTTP/2.
-    Http2(Message),
+    Http2(Box<Message>),
     /// Bytes that have to come back.
     Echo(Bytes),
 }

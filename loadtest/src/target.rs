@@ -356,13 +356,13 @@ impl Common<'_> {
                 bytes: self.request(&place.uri),
                 head_only: self.method == Method::HEAD,
             },
-            Protocol::Http2 => Payload::Http2(self.message(place, self.body.clone(), false)?),
+            Protocol::Http2 => Payload::Http2(self.message(place, self.body.clone(), false)?.into()),
             Protocol::Grpc => {
                 let body = match &self.args.descriptor {
                     Some(descriptor) => grpc::from_json(descriptor, method_path(&place.uri), &self.body)?.into(),
                     None => self.body.clone(),
                 };
-                Payload::Http2(self.message(place, grpc::framed(&body), true)?)
+                Payload::Http2(self.message(place, grpc::framed(&body), true)?.into())
             }
             Protocol::Tcp => Payload::Echo(match self.args.data {
                 Some(_) => self.body.clone(),
