@@ -1,6 +1,7 @@
 //! The exercise: steps of more and more callers, questions between them, and a wait for recovery.
 
 use std::cell::RefCell;
+use std::io::IsTerminal;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,23 +58,32 @@ pub(crate) async fn run(
     let begun = clock::now();
     let started = look(args).await.map_err(asking)?;
     let watching = tokio::task::spawn_local(watch(args.clone(), findings.clone(), begun));
+    let mut interrupted = false;
     for callers in &steps.callers {
-        let step = step(args, &scenario, &settings, *callers, steps.length).await?;
-        eprintln!(
-            "{callers} callers: {} requests, {} refused",
-            step.requests,
-            step.refusals()
-        );
+        let (step, ended) = step(args, &scenario, &settings, *callers, steps.length, &mut interrupt).await?;
+        if std::io::stderr().is_terminal() {
+            eprintln!(
+                "{callers} callers: {} requests, {} refused",
+                step.requests,
+                step.refusals()
+            );
+        }
         findings.borrow_mut().steps.push(step);
-        if interrupt.try_recv().is_ok() {
-            findings.borrow_mut().notes.push("ended early on request".to_owned());
+        interrupted = ended;
+        if interrupted {
             break;
         }
     }
-    let recovery = recover(&scenario, &settings, steps.recovery).await?;
+    let mut recovery = None;
+    if !interrupted {
+        (recovery, interrupted) = recover(&scenario, &settings, steps.recovery, &mut interrupt).await?;
+    }
     watching.abort();
     let mut findings = findings.borrow().clone();
     findings.recovery_s = recovery;
+    if interrupted {
+        findings.notes.push("ended early on request".to_owned());
+    }
     if let (Some(before), Some(after)) = (started, look(args).await.map_err(asking)?) {
         let ejections = after.ejections.saturating_sub(before.ejections);
         findings.notes.push(format!("{ejections} ejections in all"));
@@ -87,21 +97,24 @@ pub(crate) async fn run(
         Output::Html => print!("{}", page::render(&findings)),
         _ => print!("{}", findings.text()),
     }
-    Ok(if findings.broken().is_empty() {
+    Ok(if interrupted {
+        Exit::Interrupted
+    } else if findings.broken().is_empty() {
         Exit::Fine
     } else {
         Exit::Expectation
     })
 }
 
-/// One step: its load, and what proxies and upstream say about it.
+/// One step: its load, and what proxies and upstream say about it; and whether somebody has asked for an end.
 async fn step(
     args: &BreakerArgs,
     scenario: &Arc<Scenario>,
     settings: &Settings,
     callers: usize,
     length: Duration,
-) -> Result<Step, (Exit, String)> {
+    interrupt: &mut mpsc::Receiver<()>,
+) -> Result<(Step, bool), (Exit, String)> {
     let asking = |line: String| (Exit::Connect, line);
     if let Some(ledger) = &args.ledger {
         fetch(Method::POST, &format!("{}/ledger/clear", ledger.trim_end_matches('/')))
@@ -109,7 +122,7 @@ async fn step(
             .map_err(asking)?;
     }
     let before = look(args).await.map_err(asking)?;
-    let outcome = load(scenario, settings, callers, length).await?;
+    let outcome = load(scenario, settings, callers, length, interrupt).await?;
     let after = look(args).await.map_err(asking)?;
     let mut step = of_tally(&outcome.tally, callers);
     step.overflow = before
@@ -122,7 +135,7 @@ async fn step(
         step.connections_highest = ledger["connections"]["open_highest"].as_u64();
         step.in_flight_highest = ledger["requests"]["in_flight_highest"].as_u64();
     }
-    Ok(step)
+    Ok((step, outcome.interrupted))
 }
 
 fn of_tally(tally: &Tally, callers: usize) -> Step {
@@ -156,6 +169,7 @@ async fn load(
     settings: &Settings,
     callers: usize,
     length: Duration,
+    interrupt: &mut mpsc::Receiver<()>,
 ) -> Result<Outcome, (Exit, String)> {
     let settings = Settings {
         profile: None,
@@ -164,18 +178,27 @@ async fn load(
         threads: settings.threads.min(callers),
         ..settings.clone()
     };
-    let (_never, interrupt) = mpsc::channel(1);
-    run::run(scenario.clone(), settings, &mut Unwatched, interrupt)
-        .await
-        .map_err(|error| (Exit::Failed, format!("the run cannot go on: {error}")))
+    let (ask, asked) = mpsc::channel(1);
+    let mut watcher = Unwatched;
+    let mut running = std::pin::pin!(run::run(scenario.clone(), settings, &mut watcher, asked));
+    // Cancel safe: the run is only polled; wishes to end are handed on until nobody can have any more.
+    let done = loop {
+        tokio::select! {
+            done = running.as_mut() => break done,
+            Some(()) = interrupt.recv() => drop(ask.try_send(())),
+        }
+    };
+    done.map_err(|error| (Exit::Failed, format!("the run cannot go on: {error}")))
 }
 
-/// Probes with one caller until enough answers in a row are good; the seconds since the load, to when they began.
+/// Probes with one caller until enough answers in a row are good; the seconds since the load, to when they began, and
+/// whether somebody has asked for an end.
 async fn recover(
     scenario: &Arc<Scenario>,
     settings: &Settings,
     longest: Duration,
-) -> Result<Option<f64>, (Exit, String)> {
+    interrupt: &mut mpsc::Receiver<()>,
+) -> Result<(Option<f64>, bool), (Exit, String)> {
     let begun = clock::now();
     let since = || Duration::from_nanos(clock::now() - begun);
     let mut good = 0;
@@ -184,7 +207,10 @@ async fn recover(
         if good == 0 {
             good_since = since();
         }
-        let probe = load(scenario, settings, 1, PROBE).await?;
+        let probe = load(scenario, settings, 1, PROBE, interrupt).await?;
+        if probe.interrupted {
+            return Ok((None, true));
+        }
         let step = of_tally(&probe.tally, 1);
         good = if step.served == step.requests {
             good + step.served
@@ -192,10 +218,10 @@ async fn recover(
             0
         };
         if good >= GOOD_IN_A_ROW {
-            return Ok(Some(good_since.as_secs_f64()));
+            return Ok((Some(good_since.as_secs_f64()), false));
         }
     }
-    Ok(None)
+    Ok((None, false))
 }
 
 /// Asks all proxies; `None` where there are none to ask.

@@ -35,6 +35,22 @@ async fn an_interrupt_ends_early_with_a_report_and_130() {
 }
 
 #[tokio::test]
+async fn an_exercise_can_be_ended_in_the_middle_of_a_step() {
+    let upstream = Upstream::start("").await;
+    let child = start(&format!(
+        "breaker http://{} --callers 2,4 --step 10m --ledger http://{} --output json",
+        upstream.address, upstream.admin
+    ));
+    upstream.busy().await;
+    signal(&child, Signal::INT);
+    let ended = finish(child).await;
+    let findings = ended.json();
+    assert_eq!((ended.code, ended.err.as_str()), (130, ""), "{findings}");
+    assert_eq!(findings["steps"].as_array().unwrap().len(), 1, "{findings}");
+    assert_eq!(findings["steps"][0]["upstream_connections_highest"], 2, "{findings}");
+}
+
+#[tokio::test]
 async fn a_second_interrupt_leaves_what_is_in_flight() {
     let upstream = Upstream::start("--latency|1h").await;
     let child = start(&format!(
