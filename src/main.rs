@@ -32,7 +32,7 @@ enum Verb {
     /// Run a proxy
     Proxy(cmd::proxy::Args),
     /// Send load, be the upstream that it meets, or break a breaker and prove it
-    Load(cmd::load::Args),
+    Load(Box<cmd::load::Args>),
     /// Say what given proxies would do with given calls, and why, without opening a socket
     Simulate(cmd::simulate::Args),
 }
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Verb::Standalone(args) => cmd::standalone::run(args),
         Verb::Control(args) => cmd::control::run(args),
         Verb::Proxy(args) => cmd::proxy::run(args),
-        Verb::Load(args) => cmd::load::run(args),
+        Verb::Load(args) => cmd::load::run(*args),
         Verb::Simulate(args) => cmd::simulate::run(&args),
     }
 }

@@ -43,15 +43,11 @@ pub struct Args {
 }
 
 #[derive(Clone, Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one of it, and clap boxes no arguments"
-)]
 enum Verb {
     /// Show two results side by side, with a verdict for each figure
     Compare(CompareArgs),
     /// Raise the load on a service until its breaker opens, and say whom it refuses and whether its limit holds
-    Breaker(BreakerArgs),
+    Breaker(Box<BreakerArgs>),
     /// Be the upstream: answer as told, and keep a ledger of who asked for what
     Serve(ServeArgs),
 }
