@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 
 use weft_testkit::{
     Behaviour, Client, Upstream,

@@ -324,6 +324,7 @@ async fn envoy_takes_what_every_scenario_makes_and_answers_as_we_do() {
             ],
             workers: 1,
             state_dir: None,
+            resolver: None,
         };
         let proxy = Proxy::start(control.xds(), settings);
         ready(&proxy).await;

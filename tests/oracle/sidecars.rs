@@ -106,6 +106,7 @@ async fn a_forward_proxy_answers_as_envoy_does() {
         meta: vec![format!("NAMESPACE={NAMESPACE}"), "INTERCEPTION_MODE=NONE".to_owned()],
         workers: 2,
         state_dir: None,
+        resolver: None,
     };
     let proxy = Proxy::start(control.xds(), settings);
     ready(&proxy).await;
