@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use weft_testkit::{
     Behaviour, Client, Upstream,
     client::request,
