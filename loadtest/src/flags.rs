@@ -28,7 +28,7 @@ const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The flags of a run, as typed.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct RunArgs {
-    /// Where to send: http://host[:port]/path, https://…, grpc://host:port/package.Service/Method, grpcs://…, tcp://host:port.
+    /// Where to send: `http://host[:port]/path`, `https://…`, `grpc://host:port/package.Service/Method`, `grpcs://…`, `tcp://host:port`.
     /// Several share the requests; `3:URL` gets three times as many.
     #[arg(value_name = "[WEIGHT:]URL", required = true)]
     pub urls: Vec<String>,
@@ -93,7 +93,7 @@ pub struct RunArgs {
     /// Address of a host, in place of a lookup; may be given several times.
     #[arg(long, value_name = "HOST:PORT:ADDRESS")]
     pub resolve: Vec<String>,
-    /// What has to hold, for example 'p99<5ms', 'error_rate<0.1%', 'code[503]>0'; exit code 3 if it does not.
+    /// What has to hold, for example `p99<5ms`, `error_rate<0.1%`, `code[503]>0`; exit code 3 if it does not.
     #[arg(long, value_name = "EXPRESSION")]
     pub expect: Vec<String>,
     /// Form of the result on standard output.
