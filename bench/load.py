@@ -17,7 +17,6 @@ Pacing: how late weft load sends at 2,000 requests/s although a connection is fr
 """
 import argparse
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -30,7 +29,8 @@ import sys
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from harness import BODY_BYTES, ROOT, Bench, machine, nginx
+
 HTTP1, H2C = "http://127.0.0.1:9011/", "http://127.0.0.1:9012/"
 STALLING = "127.0.0.1:9013"
 CONNECTIONS = 64
@@ -38,14 +38,6 @@ CONNECTIONS = 64
 INVALID = 8
 STALL_MS, PERIOD_MS, RATE = 100, 1000, 1000
 TRUTH = {"p99": STALL_MS - 0.01 * PERIOD_MS, "p99.9": STALL_MS - 0.001 * PERIOD_MS}
-
-
-def one_hop():
-    """The neighbour's helpers; its name has a hyphen, as commands have."""
-    spec = importlib.util.spec_from_file_location("one_hop", ROOT / "bench/one-hop.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(*command):
@@ -207,15 +199,14 @@ def main():
     missing = [tool for tool in ("nginx", "wrk", "hey", "h2load") if not shutil.which(tool)] + ["oha"] * (not options.oha)
     if missing:
         sys.exit(f'load: not installed: {", ".join(missing)}; run eval "$(bench/setup.sh load)"')
-    helpers = one_hop()
-    options.bench = helpers.Bench()
+    options.bench = Bench()
     try:
-        reply = f"location / {{ default_type text/plain; return 200 \"{'x' * helpers.BODY_BYTES}\"; }}"
-        helpers.nginx(options.bench, "upstream", f"""server {{ listen 127.0.0.1:9011; {reply} }}
+        reply = f"location / {{ default_type text/plain; return 200 \"{'x' * BODY_BYTES}\"; }}"
+        nginx(options.bench, "upstream", f"""server {{ listen 127.0.0.1:9011; {reply} }}
             server {{ listen 127.0.0.1:9012 http2; http2_max_concurrent_streams 1000; {reply} }}""")
         options.bench.ready("upstream", HTTP1)
-        print(f"{helpers.machine()}; {options.rounds} rounds of {options.seconds} s; {CONNECTIONS} connections; "
-              f"{helpers.BODY_BYTES} bytes of body; load average {os.getloadavg()[0]:.1f}\n")
+        print(f"{machine()}; {options.rounds} rounds of {options.seconds} s; {CONNECTIONS} connections; "
+              f"{BODY_BYTES} bytes of body; load average {os.getloadavg()[0]:.1f}\n")
         parts = {"closed": closed_loop, "accuracy": accuracy, "pacing": pacing}
         for part in options.parts.split(","):
             parts[part](options)
