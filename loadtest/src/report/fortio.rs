@@ -1,9 +1,9 @@
 //! A run as fortio's result JSON, so that its viewers read it. Times are in seconds, as fortio has them.
 
 use hdrhistogram::Histogram;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::json::reached;
+use super::json::{by_code, reached};
 use crate::run::Outcome;
 
 /// Percentiles that fortio's viewers show.
@@ -14,10 +14,6 @@ const BUCKETS: u64 = 100;
 /// The whole result.
 pub(crate) fn render(outcome: &Outcome) -> Value {
     let tally = &outcome.tally;
-    let codes: Map<String, Value> = tally
-        .codes()
-        .map(|(code, count)| (code.to_string(), count.into()))
-        .collect();
     let rate = outcome
         .settings
         .profile
@@ -34,7 +30,7 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         "NumThreads": outcome.settings.connections,
         "Version": env!("CARGO_PKG_VERSION"),
         "DurationHistogram": histogram(&tally.latency),
-        "RetCodes": codes,
+        "RetCodes": by_code(tally.codes()),
         "URL": outcome.scenario.targets.first().map_or("", |target| target.url.as_str()),
         "SocketCount": tally.opened,
         "BytesReceived": tally.bytes_in,

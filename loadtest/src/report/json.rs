@@ -19,14 +19,6 @@ pub(crate) const PERCENTILES: [(&str, f64); 6] = [
 /// The whole result.
 pub(crate) fn render(outcome: &Outcome) -> Value {
     let tally = &outcome.tally;
-    let codes: Map<String, Value> = tally
-        .codes()
-        .map(|(code, count)| (code.to_string(), count.into()))
-        .collect();
-    let grpc_codes: Map<String, Value> = tally
-        .grpc_codes()
-        .map(|(code, count)| (code.to_string(), count.into()))
-        .collect();
     json!({
         "schema": 1,
         "tool": concat!("weft-load ", env!("CARGO_PKG_VERSION")),
@@ -44,8 +36,8 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         "latency_ms": quantiles(&tally.latency),
         "service_time_ms": quantiles(&tally.service_time),
         "pacing_ms": quantiles(&tally.pacing),
-        "codes": codes,
-        "grpc_codes": grpc_codes,
+        "codes": by_code(tally.codes()),
+        "grpc_codes": by_code(tally.grpc_codes()),
         "errors": errors(outcome),
         "bytes": {"in": tally.bytes_in, "out": tally.bytes_out},
         "connections": {"opened": tally.opened, "reused": tally.reused},
@@ -56,6 +48,11 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         },
         "series": outcome.series.iter().map(row).collect::<Vec<_>>(),
     })
+}
+
+/// Counts under their status.
+pub(super) fn by_code(codes: impl Iterator<Item = (u16, u64)>) -> Map<String, Value> {
+    codes.map(|(code, count)| (code.to_string(), count.into())).collect()
 }
 
 fn inputs(outcome: &Outcome) -> Value {
