@@ -300,18 +300,7 @@ impl Host {
     /// Kind and description of the object that declares it, for findings.
     pub(super) fn object(&self) -> (&'static str, Meta) {
         match &self.source {
-            Source::Service(service) => {
-                let meta = Meta {
-                    name: service.name.clone(),
-                    namespace: service.namespace.clone(),
-                    labels: service.labels.clone(),
-                    annotations: service.annotations.clone(),
-                    created: service.created,
-                    generation: service.generation,
-                    origin: service.origin.clone(),
-                };
-                ("Service", meta)
-            }
+            Source::Service(service) => ("Service", service.meta()),
             Source::Entry(entry) => ("ServiceEntry", entry.meta.clone()),
         }
     }

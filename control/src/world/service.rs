@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use weft_policies::Origin;
+use weft_policies::{Meta, Origin};
 
 use super::Protocol;
 
@@ -65,6 +65,19 @@ pub enum TargetPort {
 }
 
 impl Service {
+    /// Its description as objects of the API have it, for findings.
+    pub(crate) fn meta(&self) -> Meta {
+        Meta {
+            name: self.name.clone(),
+            namespace: self.namespace.clone(),
+            labels: self.labels.clone(),
+            annotations: self.annotations.clone(),
+            created: self.created,
+            generation: self.generation,
+            origin: self.origin.clone(),
+        }
+    }
+
     /// The port with this number.
     pub fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|port| port.number == number)

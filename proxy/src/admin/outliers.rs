@@ -118,30 +118,30 @@ const MIRRORS: [(&str, &str, Mirrors); 2] = [
 /// What a scrape shows.
 pub(super) fn families(main: &Main) -> Vec<Family<'static>> {
     let store = main.store.borrow();
-    let name = |cluster: &Cluster| vec![("cluster_name", cluster.config.name.to_string())];
     let mut families = Vec::new();
-    for (metric, kind, help, get) in DETECTION {
+    let mut add = |metric, kind, help, listed: fn(&Cluster) -> bool, get: &dyn Fn(&Cluster) -> u64| {
         let mut family = Family::numbers(metric, kind, help);
-        for cluster in store.live().filter(|cluster| cluster.config.outlier.is_some()) {
-            family.push(name(cluster), get(&cluster.state.outliers) as f64);
+        for cluster in store.live().filter(|cluster| listed(cluster)) {
+            let name = vec![("cluster_name", cluster.config.name.to_string())];
+            family.push(name, get(cluster) as f64);
         }
         families.push(family);
+    };
+    for (metric, kind, help, get) in DETECTION {
+        let detects = |cluster: &Cluster| cluster.config.outlier.is_some();
+        add(metric, kind, help, detects, &|cluster| get(&cluster.state.outliers));
     }
     for (metric, help, get) in RETRIES {
-        let mut family = Family::numbers(metric, Kind::Counter, help);
         // A cluster that was never used is not listed: a mesh has many more than a proxy meets.
-        for cluster in store.live().filter(|cluster| is_used(cluster)) {
-            family.push(name(cluster), get(&cluster.state.retries).get() as f64);
-        }
-        families.push(family);
+        add(metric, Kind::Counter, help, is_used, &|cluster| {
+            get(&cluster.state.retries).get()
+        });
     }
     for (metric, help, get) in MIRRORS {
-        let mut family = Family::numbers(metric, Kind::Counter, help);
-        let mirrored = |cluster: &&Cluster| MIRRORS.iter().any(|(_, _, get)| get(&cluster.state.mirrors).get() > 0);
-        for cluster in store.live().map(|cluster| &**cluster).filter(mirrored) {
-            family.push(name(cluster), get(&cluster.state.mirrors).get() as f64);
-        }
-        families.push(family);
+        let mirrored = |cluster: &Cluster| MIRRORS.iter().any(|(_, _, get)| get(&cluster.state.mirrors).get() > 0);
+        add(metric, Kind::Counter, help, mirrored, &|cluster| {
+            get(&cluster.state.mirrors).get()
+        });
     }
     let mut ejections = Family::numbers(
         "weft_ejections_total",

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use weft_policies::defaults::{ADMIN_PORT, UNPRIVILEGED_PORT_MIN};
 use weft_policies::kind::connection_pool::ConnectionPool;
 use weft_policies::kind::protocol::Protocol;
 use weft_policies::kind::sidecar::{CaptureMode, IngressListener, Sidecar};
@@ -239,7 +240,7 @@ fn may_be_served(
     };
     let problem = if reserved {
         format!("port {number} of the pod belongs to the proxy, so nothing is served there")
-    } else if bind.is_some() && number < 1024 && !context.scope.privileged_ports {
+    } else if bind.is_some() && number < UNPRIVILEGED_PORT_MIN && !context.scope.privileged_ports {
         format!("the proxy may not bind port {number}, so nothing is served there")
     } else {
         return true;
@@ -249,9 +250,6 @@ fn may_be_served(
     }
     false
 }
-
-/// Port of the proxy's own admin server.
-const ADMIN_PORT: u16 = 15000;
 
 fn note(context: &Context<'_>, kind: &'static str, meta: &Meta, path: String, problem: String) {
     context.note(Note {

@@ -157,15 +157,7 @@ fn of_service(service: &Service, port: &ServicePort, number: u16) -> Target {
         host: service.hostname.to_ascii_lowercase(),
         object_name: service.name.clone(),
         kind: "Service",
-        meta: Meta {
-            name: service.name.clone(),
-            namespace: service.namespace.clone(),
-            labels: service.labels.clone(),
-            annotations: service.annotations.clone(),
-            created: service.created,
-            generation: service.generation,
-            origin: service.origin.clone(),
-        },
+        meta: service.meta(),
     }
 }
 
