@@ -80,6 +80,19 @@ spec:
     )
 }
 
+/// A DestinationRule for `service` with this `trafficPolicy`, as YAML in flow style.
+pub fn policy(service: &str, traffic: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {service}, namespace: {NAMESPACE}}}
+spec:
+  host: {service}
+  trafficPolicy: {traffic}
+"
+    )
+}
+
 /// A VirtualService `name` for every host at the gateway; `http` is its list of rules, as YAML in flow or block style
 /// with an indentation of two.
 pub fn rules(name: &str, http: &str) -> String {

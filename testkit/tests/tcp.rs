@@ -10,7 +10,7 @@ use weft_testkit::{
     Mesh, TcpUpstream,
     eventually::{eventually, in_time},
     mesh::{RULES, free_address},
-    objects::{NAMESPACE, file, service, subsets},
+    objects::{NAMESPACE, file, policy, service, subsets},
     tcp::{End, Script, reset},
 };
 
@@ -38,13 +38,7 @@ spec:
 }
 
 fn limits(settings: &str) -> String {
-    format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: db, namespace: {NAMESPACE}}}
-spec: {{host: db, trafficPolicy: {{connectionPool: {{tcp: {settings}}}}}}}
-"
-    )
+    policy("db", &format!("{{connectionPool: {{tcp: {settings}}}}}"))
 }
 
 const TO_DB: &str = "[{route: [{destination: {host: db}}]}]";
@@ -381,13 +375,10 @@ async fn metrics_tell_both_directions_while_a_connection_lives_and_failures_by_f
 async fn an_endpoint_that_cannot_be_connected_to_is_ejected() {
     const CONNECTIONS: usize = 20;
     let upstream = TcpUpstream::start(Script::Greet(b"here".to_vec())).await;
-    let rule = format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: db, namespace: {NAMESPACE}}}
-spec: {{host: db, trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}},
-  outlierDetection: {{consecutive5xxErrors: 2, interval: 60s, baseEjectionTime: 60s, maxEjectionPercent: 100}}}}}}
-"
+    let rule = policy(
+        "db",
+        "{loadBalancer: {simple: ROUND_ROBIN},
+    outlierDetection: {consecutive5xxErrors: 2, interval: 60s, baseEjectionTime: 60s, maxEjectionPercent: 100}}",
     );
     let pods = [("v1", upstream.address()), ("v2", free_address())];
     let opaque = Opaque::start(&pods, &file(&[opaque_rules(TO_DB), rule]), 1).await;

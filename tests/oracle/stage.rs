@@ -10,7 +10,7 @@ use weft_testkit::{
     client::{self, Reply},
     eventually,
     mesh::free_address,
-    objects::{GATEWAY_LABELS, NAMESPACE, file, rules},
+    objects::{self, GATEWAY_LABELS, NAMESPACE, file, rules},
 };
 
 use crate::envoy::{Dialect, Envoy, NodeIdentity};
@@ -167,15 +167,7 @@ pub(crate) async fn overflow(side: &Side) -> u64 {
 
 /// A DestinationRule for the service with this `trafficPolicy`, as YAML in flow style.
 pub(crate) fn policy(policy: &str) -> String {
-    format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {HOST}, namespace: {NAMESPACE}}}
-spec:
-  host: {HOST}
-  trafficPolicy: {policy}
-"
-    )
+    objects::policy(HOST, policy)
 }
 
 /// Every request to the service, with these `retries`.

@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::Mutex, task::JoinSet};
 use weft_testkit::{
     Client, Mesh, Upstream,
-    objects::{NAMESPACE, file, rules, service},
+    objects::{file, policy, rules, service},
 };
 
 /// Held by tests that measure, so that none of them measures the load of another.
@@ -23,15 +23,7 @@ pub(crate) const HOST: &str = "web";
 
 /// A rule with this `connectionPool`, as YAML in flow style.
 pub(crate) fn breaker(pool: &str) -> String {
-    format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {HOST}, namespace: {NAMESPACE}}}
-spec:
-  host: {HOST}
-  trafficPolicy: {{connectionPool: {pool}}}
-"
-    )
+    policy(HOST, &format!("{{connectionPool: {pool}}}"))
 }
 
 /// Everything to the service, under these objects.

@@ -2,7 +2,7 @@ use weft_testkit::{
     Behaviour, Client, Http2Client, Upstream,
     client::{self, request},
     eventually,
-    objects::NAMESPACE,
+    objects::policy,
 };
 
 use crate::stage::{mesh, sum};
@@ -16,14 +16,9 @@ fn rule(fault: &str, more: &str) -> String {
 #[tokio::test]
 async fn an_aborted_request_reaches_nobody_and_counts_against_nobody() {
     let upstream = Upstream::named("web");
-    let policy = format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: web, namespace: {NAMESPACE}}}
-spec:
-  host: web
-  trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: 1, maxEjectionPercent: 100}}}}
-"
+    let policy = policy(
+        "web",
+        "{outlierDetection: {consecutive5xxErrors: 1, maxEjectionPercent: 100}}",
     );
     let rules = rule(
         &format!("abort: {{{ALWAYS}, httpStatus: 503}}"),

@@ -6,7 +6,7 @@ use std::sync::{
 use weft_testkit::{
     Behaviour, Mesh, Upstream, eventually,
     mesh::RULES,
-    objects::{NAMESPACE, file, rules, service},
+    objects::{file, policy, rules, service},
 };
 
 use crate::stage::sum;
@@ -14,15 +14,8 @@ use crate::stage::sum;
 const KEYS: usize = 40;
 
 fn objects(balancer: &str, outliers: &str) -> String {
-    let policy = format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: web, namespace: {NAMESPACE}}}
-spec:
-  host: web
-  trafficPolicy: {{loadBalancer: {{consistentHash: {{httpHeaderName: x-key, {balancer}}}}}{outliers}}}
-"
-    );
+    let traffic = format!("{{loadBalancer: {{consistentHash: {{httpHeaderName: x-key, {balancer}}}}}{outliers}}}");
+    let policy = policy("web", &traffic);
     file(&[rules("web", "    - route: [{destination: {host: web}}]\n"), policy])
 }
 

@@ -1,7 +1,11 @@
 use std::time::Duration;
 
 use weft_testkit::{
-    Behaviour, Client, Seen, Upstream, client, client::request, eventually, mesh::free_address, objects::NAMESPACE,
+    Behaviour, Client, Seen, Upstream, client,
+    client::request,
+    eventually,
+    mesh::free_address,
+    objects::{NAMESPACE, policy},
 };
 
 use crate::stage::{mesh, sum};
@@ -151,14 +155,9 @@ async fn whatever_befalls_a_copy_the_client_does_not_know() {
 #[tokio::test]
 async fn a_copy_that_nobody_takes_is_refused_by_its_own_limits() {
     let (web, copy) = (Upstream::named("web"), Upstream::start(|_| Behaviour::Silence));
-    let policy = format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: copy, namespace: {NAMESPACE}}}
-spec:
-  host: copy
-  trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: 1}}, http: {{http1MaxPendingRequests: 1}}}}}}
-"
+    let policy = policy(
+        "copy",
+        "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}",
     );
     let services = [("web", web.address()), ("copy", copy.address())];
     let mesh = mesh(&services, &rule(MIRROR), &[policy]).await;

@@ -7,7 +7,7 @@ mod streams;
 use http::Request;
 use weft_testkit::{
     Http2Client, Mesh, eventually,
-    objects::{NAMESPACE, file, rules, service},
+    objects::{self, file, rules, service},
 };
 
 /// A gateway in front of one service `web`, whose port is declared as `protocol`, and what a DestinationRule says of it.
@@ -25,15 +25,7 @@ async fn mesh(address: std::net::SocketAddr, protocol: &str, policy: &str, worke
 fn rule_file(policy: &str) -> String {
     let mut objects = vec![rules("web", "    - route: [{destination: {host: web}}]\n")];
     if !policy.is_empty() {
-        objects.push(format!(
-            "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: web, namespace: {NAMESPACE}}}
-spec:
-  host: web
-  trafficPolicy: {policy}
-"
-        ));
+        objects.push(objects::policy("web", policy));
     }
     file(&objects)
 }

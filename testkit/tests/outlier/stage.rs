@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use weft_testkit::{
     Behaviour, Mesh, Upstream, eventually,
-    objects::{NAMESPACE, file, rules, service},
+    objects::{self, file, rules, service},
 };
 
 /// The service that is called.
@@ -15,15 +15,7 @@ pub(crate) const LONG: &str = "interval: 10ms, baseEjectionTime: 60s";
 
 /// A DestinationRule for the service with this `trafficPolicy`.
 pub(crate) fn policy(policy: &str) -> String {
-    format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {HOST}, namespace: {NAMESPACE}}}
-spec:
-  host: {HOST}
-  trafficPolicy: {policy}
-"
-    )
+    objects::policy(HOST, policy)
 }
 
 /// Everything to the service, without retries, under this `trafficPolicy`.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use weft_testkit::{
     Behaviour, Mesh, Seen, Upstream,
-    objects::{NAMESPACE, file, rules, service},
+    objects::{self, file, rules, service},
 };
 
 /// The service that is called.
@@ -42,15 +42,7 @@ pub(crate) async fn mesh(endpoints: &[SocketAddr], rule: &str, objects: &[String
 
 /// A DestinationRule for the service with this `trafficPolicy`.
 pub(crate) fn policy(policy: &str) -> String {
-    format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {HOST}, namespace: {NAMESPACE}}}
-spec:
-  host: {HOST}
-  trafficPolicy: {policy}
-"
-    )
+    objects::policy(HOST, policy)
 }
 
 /// A metric of the service's cluster.
