@@ -45,6 +45,19 @@ pub(super) async fn json(to: SocketAddr, path: &str) -> Result<Value> {
     serde_json::from_slice(reply.body()).with_context(|| format!("http://{to}{path} is no JSON"))
 }
 
+/// Has an application forget how many requests it had at once, past the mesh.
+pub(super) async fn clear_ledger(pod: Pod) -> Result<()> {
+    ask(pod.application(), &Method::POST, "/admin/ledger/clear").await?;
+    Ok(())
+}
+
+/// How many requests an application had at once since then, by its own count.
+pub(super) async fn most_at_once(pod: Pod) -> Result<u64> {
+    let ledger = json(pod.application(), "/admin/ledger").await?;
+    let most = ledger["requests"]["in_flight_highest"].as_u64();
+    most.with_context(|| format!("the ledger of {} is {ledger}", pod.name))
+}
+
 /// Turns a knob of an application, past the mesh.
 pub(super) async fn turn(pod: Pod, knob: &str) -> Result<()> {
     ask(pod.application(), &Method::POST, &format!("/admin/knobs?{knob}")).await?;

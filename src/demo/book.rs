@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use weft_bookinfo::files::{PLATFORM, RULES};
@@ -20,10 +21,26 @@ const FILES_MAX: usize = 256;
 pub(super) struct Book {
     rules: PathBuf,
     in_force: PathBuf,
-    /// Last text seen of each file.
-    seen: BTreeMap<String, String>,
+    /// Each file as it was seen last.
+    seen: BTreeMap<String, Saved>,
     /// Which file stands in which place.
     places: BTreeMap<String, String>,
+}
+
+/// A file as it was saved: saving it again without a change counts too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Saved {
+    text: String,
+    at: SystemTime,
+}
+
+impl Saved {
+    fn read(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            at: fs::metadata(path)?.modified()?,
+            text: fs::read_to_string(path)?,
+        })
+    }
 }
 
 /// Which files a look for changes applies.
@@ -84,8 +101,8 @@ impl Book {
     /// Puts a rule file in force as it is now.
     pub(super) fn apply(&mut self, file: &str) -> Result<()> {
         let path = self.rules.join(file);
-        let text = fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
-        self.put(file, text)
+        let saved = Saved::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        self.put(file, saved)
     }
 
     /// Takes what is in force in the place of `file` out of force.
@@ -101,16 +118,16 @@ impl Book {
     /// The name and text of what is in force in the place of `file`.
     pub(super) fn current(&self, file: &str) -> Option<(&str, &str)> {
         let name = self.places.get(place(file))?;
-        Some((name, self.seen.get(name)?))
+        Some((name, &self.seen.get(name)?.text))
     }
 
     /// Applies files that were saved since the last look; their names.
     pub(super) fn follow(&mut self, which: Follow) -> Result<Vec<String>> {
         let mut applied = Vec::new();
-        for (file, text) in self.read()? {
+        for (file, saved) in self.read()? {
             let stands = self.places.get(place(&file)) == Some(&file);
-            if (stands || which == Follow::All) && self.seen.get(&file) != Some(&text) {
-                self.put(&file, text)?;
+            if (stands || which == Follow::All) && self.seen.get(&file) != Some(&saved) {
+                self.put(&file, saved)?;
                 applied.push(file);
             }
         }
@@ -123,7 +140,7 @@ impl Book {
         Ok(())
     }
 
-    fn read(&self) -> Result<BTreeMap<String, String>> {
+    fn read(&self) -> Result<BTreeMap<String, Saved>> {
         let mut files = BTreeMap::new();
         let entries = fs::read_dir(&self.rules).with_context(|| format!("{}: cannot be read", self.rules.display()))?;
         for entry in entries.take(FILES_MAX) {
@@ -137,9 +154,9 @@ impl Book {
             if !name.ends_with(".yaml") || name.starts_with('.') || !small {
                 continue;
             }
-            match fs::read_to_string(entry.path()) {
+            match Saved::read(&entry.path()) {
                 // An editor empties a file before it writes it: that is no text yet.
-                Ok(text) if !text.trim().is_empty() => drop(files.insert(name, text)),
+                Ok(saved) if !saved.text.trim().is_empty() => drop(files.insert(name, saved)),
                 // It may be on its way from one name to another; the next look sees it.
                 Ok(_) | Err(_) => {}
             }
@@ -148,19 +165,19 @@ impl Book {
     }
 
     /// The watched file changes in one step: written beside the folder, then renamed.
-    fn put(&mut self, file: &str, text: String) -> Result<()> {
+    fn put(&mut self, file: &str, saved: Saved) -> Result<()> {
         let place = place(file).to_owned();
         let path = self.in_force.join(format!("{place}.yaml"));
         let written = (|| -> io::Result<()> {
             let beside = self.in_force.parent().unwrap_or(&self.in_force);
             let mut fresh = tempfile::NamedTempFile::new_in(beside)?;
-            fresh.write_all(text.as_bytes())?;
+            fresh.write_all(saved.text.as_bytes())?;
             fresh.persist(&path)?;
             Ok(())
         })();
         written.with_context(|| format!("{}: cannot be written", path.display()))?;
         self.places.insert(place, file.to_owned());
-        self.seen.insert(file.to_owned(), text);
+        self.seen.insert(file.to_owned(), saved);
         Ok(())
     }
 }
@@ -201,6 +218,11 @@ mod tests {
             (live("reviews.yaml"), live("mine.yaml")),
             (None, Some("# new\n".to_owned()))
         );
+
+        book.withdraw("mine.yaml").unwrap();
+        let mine = fs::File::options().append(true).open(rules.join("mine.yaml")).unwrap();
+        mine.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(book.follow(Follow::All).unwrap(), ["mine.yaml"], "saved as it was");
     }
 
     #[test]

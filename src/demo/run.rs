@@ -144,8 +144,8 @@ async fn whole(play: &Play, settings: &Settings) -> Result<End> {
     if settings.once {
         return Ok(End::Played(held));
     }
-    invite(play);
     play.book.borrow_mut().know_all()?;
+    invite(play);
     Err(follow(play, Follow::All).await)
 }
 

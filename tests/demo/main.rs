@@ -83,6 +83,39 @@ async fn nothing_outlives_the_demo() {
 }
 
 #[tokio::test]
+async fn the_load_tester_breaks_the_breaker_and_all_sides_count_alike() {
+    let _stage = stage().await;
+    let (folder, _) = rules();
+    let mut demo = Demo::start(folder.path(), &[]);
+    demo.until("  rule files");
+    let breaker = include_str!("../../examples/bookinfo/rules/details-breaker.yaml");
+    std::fs::write(folder.path().join("details-breaker.yaml"), breaker).unwrap();
+    demo.until("details-breaker.yaml: live on every proxy");
+    weft("load http://127.10.1.30:9080/admin/knobs?delay_ms=20 --method POST --rate 1 --duration 1s");
+    let exercise = weft(
+        "load breaker http://127.10.0.20:15080/details/0 --host details:9080 --cluster outbound|9080||details. \
+         --metrics http://127.10.0.20:15000/stats/prometheus --ledger http://127.10.1.30:9080/admin \
+         --expect-limit 1 --callers 1,2,3,8 --step 1s --output json",
+    );
+    let findings: Value = serde_json::from_slice(&exercise.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&exercise.stderr)));
+    assert!(exercise.status.success(), "{findings:#}");
+    assert_eq!(findings["highest_at_once"], 1, "by the application's own count");
+    for step in findings["steps"].as_array().unwrap() {
+        let reasons = step["refused"].as_object().unwrap();
+        let refused: u64 = reasons.values().filter_map(Value::as_u64).sum();
+        assert_eq!(step["proxies_overflow"], refused, "{step:#}");
+        // One is answered, one waits; whoever comes third is refused.
+        assert!(refused > 0 || step["callers"].as_u64() <= Some(2), "{step:#}");
+    }
+}
+
+fn weft(line: &str) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weft"));
+    command.args(line.split_whitespace()).output().unwrap()
+}
+
+#[tokio::test]
 async fn a_second_demo_says_that_there_is_one() {
     let _stage = stage().await;
     let (folder, _) = rules();

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use crate::knobs::Knobs;
+use crate::ledger::Ledger;
 use crate::pods::{App, Pod};
 use crate::upstream::Mesh;
 use crate::{details, productpage, ratings, reviews};
@@ -18,6 +19,7 @@ pub(crate) struct Application {
     pub(crate) pod: Pod,
     pub(crate) mesh: Mesh,
     pub(crate) knobs: Knobs,
+    pub(crate) ledger: Ledger,
 }
 
 impl Application {
@@ -26,6 +28,7 @@ impl Application {
             pod,
             mesh: Mesh::through(http_proxy),
             knobs: Knobs::default(),
+            ledger: Ledger::default(),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod client;
 mod details;
 pub mod files;
 mod knobs;
+mod ledger;
 mod page;
 pub mod pods;
 mod productpage;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -17,9 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::LocalSet;
 
-use crate::app::{Application, plain};
-use crate::knobs;
+use crate::app::{Application, json, plain};
 use crate::pods::Pod;
+use crate::{knobs, ledger};
 
 /// Connections at a time; others wait in the accept queue.
 const CONNECTIONS_MAX: usize = 512;
@@ -76,16 +77,10 @@ async fn answer(application: &Application, request: Request<Incoming>) -> Respon
     let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long or broke off\n");
     };
-    if head.uri.path() == knobs::PATH {
-        let turned = match head.method {
-            Method::POST => application.knobs.turn(head.uri.query().unwrap_or_default()),
-            _ => Ok(()),
-        };
-        return match turned {
-            Ok(()) => plain(StatusCode::OK, &application.knobs.text()),
-            Err(problem) => plain(StatusCode::BAD_REQUEST, &format!("{problem}\n")),
-        };
+    if let Some(reply) = admin(application, &head) {
+        return reply;
     }
+    let _in_flight = application.ledger.came();
     let delay = application.knobs.delay();
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -96,4 +91,25 @@ async fn answer(application: &Application, request: Request<Incoming>) -> Respon
     };
     response.headers_mut().insert("x-served-by", application.name());
     response
+}
+
+/// What is asked of the application's own knobs and ledger; it does not count as a request.
+fn admin(application: &Application, head: &Parts) -> Option<Response<Full<Bytes>>> {
+    let path = head.uri.path();
+    if path == knobs::PATH {
+        let turned = match head.method {
+            Method::POST => application.knobs.turn(head.uri.query().unwrap_or_default()),
+            _ => Ok(()),
+        };
+        return Some(match turned {
+            Ok(()) => plain(StatusCode::OK, &application.knobs.text()),
+            Err(problem) => plain(StatusCode::BAD_REQUEST, &format!("{problem}\n")),
+        });
+    }
+    match path.strip_prefix(ledger::PATH)? {
+        "" => {}
+        "/clear" if head.method == Method::POST => application.ledger.clear(),
+        _ => return None,
+    }
+    Some(json(&application.ledger.json()))
 }

@@ -82,7 +82,8 @@ impl Findings {
         if self.multiplexed {
             step.in_flight_highest
         } else {
-            step.connections_highest
+            // An upstream behind a proxy of its own sees that proxy's connections, and may count requests alone.
+            step.connections_highest.or(step.in_flight_highest)
         }
     }
 

@@ -32,16 +32,17 @@ pub(super) async fn step(play: &Play, figures: &mut Value) -> Result<()> {
     play.apply(FILE).await?;
     let limits = rules::breaker(&play.objects(&[FILE])?, "details")?;
     admin::turn(details, &format!("delay_ms={SLOW_MS}")).await?;
-    let called = calls(play, limits, figures).await;
+    let called = calls(play, details, limits, figures).await;
     // The page goes on as before, whatever came out.
     let restored = admin::turn(details, "delay_ms=0").await;
     let withdrawn = play.withdraw(FILE).await;
     called.and(restored).and(withdrawn)
 }
 
-async fn calls(play: &Play, limits: Breaker, figures: &mut Value) -> Result<()> {
+async fn calls(play: &Play, details: Pod, limits: Breaker, figures: &mut Value) -> Result<()> {
     let sidecar = Pod::named("productpage-v1").context("there is no pod productpage-v1")?;
     let before = overflow(sidecar).await?;
+    admin::clear_ledger(details).await?;
     let mut callers: Vec<Caller> = (0..CALLERS).map(|_| Caller::new(sidecar.http_proxy(), LIMIT)).collect();
     let mut statuses: BTreeMap<u16, u64> = BTreeMap::new();
     let progress = play.view.bar(ROUNDS * CALLERS);
@@ -65,12 +66,14 @@ async fn calls(play: &Play, limits: Breaker, figures: &mut Value) -> Result<()> 
     }
     drop(progress);
     let counted = overflow(sidecar).await? - before;
+    let most = admin::most_at_once(details).await?;
     *figures = json!({
         "callers": CALLERS,
         "max_connections": limits.connections,
         "http1_max_pending_requests": limits.pending,
         "statuses": statuses.iter().map(|(status, count)| (status.to_string(), *count)).collect::<BTreeMap<_, _>>(),
         "overflow_of_the_proxy": counted,
+        "most_at_once_at_details": most,
     });
     let Breaker { connections, pending } = limits;
     play.view.say(&format!(
@@ -79,6 +82,14 @@ async fn calls(play: &Play, limits: Breaker, figures: &mut Value) -> Result<()> 
     ));
     play.view
         .say(&format!("   the proxy of productpage counts {counted} overflows"));
+    play.view.say(&format!(
+        "   details had at most {most} of them at once, by its own count"
+    ));
+    ensure!(
+        most <= u64::from(limits.connections),
+        "details had {most} requests at once, over a limit of {}",
+        limits.connections
+    );
     judge(&statuses, counted, limits)
 }
 
