@@ -59,7 +59,11 @@ pub(super) async fn acquire(
         exchange.clear_active();
     }
     // Before the box: a refusal is cheap.
-    let pending = cluster.state.admission.pending()?;
+    let admission = &cluster.state.admission;
+    let pending = match admission.pending_now() {
+        Some(decided) => decided?,
+        None => Box::pin(admission.pending_soon()).await?,
+    };
     // Boxed: requests that find an idle connection do not carry its size.
     Box::pin(connect_or_wait(worker, cluster, endpoint, pending, tries, exchange)).await
 }
@@ -69,7 +73,7 @@ async fn connect_or_wait(
     worker: &Rc<Worker>,
     cluster: &Arc<Cluster>,
     mut endpoint: Arc<EndpointState>,
-    _pending: PendingPermit<'_>,
+    pending: PendingPermit<'_>,
     tries: &Tries<'_>,
     exchange: &mut Exchange,
 ) -> Result<UpstreamConnection, Failure> {
@@ -80,7 +84,11 @@ async fn connect_or_wait(
         if let Some(permit) = permit.take() {
             admission.has_room()?;
             start(&endpoint, exchange);
+            let dialling = admission.dialling();
             let connection = connect(cluster, &endpoint, permit).await.map_err(Failure::Upstream)?;
+            drop(dialling);
+            // Before it is in flight: whoever finds no idle connection finds the place free.
+            drop(pending);
             return admit(worker, connection, exchange);
         }
         if cluster.config.limits.connections_max == 0 {
@@ -100,6 +108,7 @@ async fn connect_or_wait(
             {
                 start(&connection.endpoint, exchange);
                 if is_ready(&mut connection).await {
+                    drop(pending);
                     return admit(worker, *connection, exchange);
                 }
                 exchange.clear_active();

@@ -97,6 +97,33 @@ async fn a_hundred_connections_are_a_hundred_connections_for_five_thousand_calle
 }
 
 #[tokio::test]
+async fn as_many_callers_as_there_are_places_are_never_refused() {
+    for (limit, pending, workers) in [(1, 1, 4), (1, 1, 1), (4, 2, 4)] {
+        let _turn = TURN.lock().await;
+        let upstream = Upstream::group(1, |_| Behaviour::ok("fine"));
+        let pool = format!("{{tcp: {{maxConnections: {limit}}}, http: {{http1MaxPendingRequests: {pending}}}}}");
+        let mesh = mesh(&upstream, &pool, workers).await;
+        // While a connection is being opened, its request is pending too.
+        let opening = Load::start(mesh.address(), limit);
+        eventually("all connections are open", async || {
+            (upstream.ledger().counts().open == limit).then_some(())
+        })
+        .await;
+        opening.stop().await;
+        let load = Load::start(mesh.address(), limit + pending);
+        tokio::time::sleep(LOAD).await;
+        let statuses = load.stop().await;
+        let case = format!("{limit} connections, {pending} pending, {workers} workers");
+        assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200], "{statuses:?}: {case}");
+        assert!(upstream.ledger().counts().open_max <= limit, "{case}");
+        assert!(
+            figure(&mesh, "default_priority::high_water_pending_requests").await <= pending as u64,
+            "{case}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn one_connection_changes_its_endpoint_by_turns_and_not_by_requests() {
     let _turn = TURN.lock().await;
     let upstream = Upstream::group(3, |_| Behaviour::ok("fine"));

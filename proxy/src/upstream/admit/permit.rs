@@ -1,6 +1,8 @@
 //! Permits that give themselves back.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use weft_proxy_core::limit::{Limit, Permit};
 
@@ -57,6 +59,23 @@ impl Drop for PendingPermit<'_> {
         if let Some(permit) = self.permit.take() {
             self.limit.release(permit);
         }
+    }
+}
+
+/// One connection that is being opened.
+#[derive(Debug)]
+pub(crate) struct DiallingGuard<'a>(&'a AtomicU32);
+
+impl<'a> DiallingGuard<'a> {
+    pub(super) fn new(dialling: &'a AtomicU32) -> Self {
+        dialling.fetch_add(1, Relaxed);
+        Self(dialling)
+    }
+}
+
+impl Drop for DiallingGuard<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
