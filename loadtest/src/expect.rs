@@ -11,7 +11,7 @@ use crate::flags::FlagError;
 enum Figure {
     /// A path into the JSON result, in milliseconds.
     Milliseconds(&'static str, String),
-    /// Share of requests that failed or were answered with 5xx, in percent.
+    /// Share of requests that failed or were answered with an error, 5xx or a gRPC status other than OK, in percent.
     ErrorRate,
     /// Requests without an answer.
     Errors,
@@ -152,7 +152,7 @@ impl Figure {
                 let failed = number(&result["requests"]["failed"]);
                 let all = failed + number(&result["requests"]["answered"]);
                 if all > 0.0 {
-                    (failed + codes(result, "5xx")) / all * 100.0
+                    (failed + number(&result["requests"]["answered_errors"])) / all * 100.0
                 } else {
                     0.0
                 }
@@ -186,7 +186,7 @@ mod tests {
     fn an_expectation_is_held_against_the_figure_that_it_names() {
         let result = json!({
             "latency_ms": {"p99": 4.9, "p99.9": 7.0, "max": 8.0}, "service_time_ms": {"p99": 1.0},
-            "requests": {"answered": 990, "failed": 10, "unsent": 3}, "errors": {"total": 10},
+            "requests": {"answered": 990, "answered_errors": 90, "failed": 10, "unsent": 3}, "errors": {"total": 10},
             "codes": {"200": 900, "503": 80, "500": 10}, "rate": {"reached": 100.0}, "mesh": {"flags": {"UO": 80}},
         });
         for (text, actual, holds) in [

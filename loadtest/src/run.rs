@@ -191,7 +191,7 @@ fn outcome(
     let out_of_resources = tally
         .errors()
         .filter(|(_, kind, _)| *kind == crate::client::Kind::Local);
-    let verdict = judge(&Signs {
+    let mut verdict = judge(&Signs {
         open_loop: settings.profile.is_some(),
         held_up: Duration::from_nanos(done.iter().map(|thread| thread.held_up).max().unwrap_or_default()),
         pacing_p99: Duration::from_micros(tally.pacing.value_at_quantile(0.99)),
@@ -199,6 +199,13 @@ fn outcome(
         out_of_resources: out_of_resources.map(|(.., count)| count).sum(),
         abandoned,
     });
+    if tally.not_serving > 0 {
+        let note = format!(
+            "{} health checks were answered with a status other than SERVING",
+            tally.not_serving
+        );
+        verdict.notes.push(note);
+    }
     Outcome {
         scenario,
         settings,

@@ -58,6 +58,17 @@ pub struct Origin {
     pub tls: Option<Tls>,
 }
 
+/// What a response over HTTP/2 has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A response of HTTP.
+    Anything,
+    /// One of gRPC, with a message and a status.
+    Message,
+    /// One of gRPC's health check, which says whether the service serves.
+    Health,
+}
+
 /// A request of HTTP/2.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -65,8 +76,8 @@ pub struct Message {
     pub head: Request<()>,
     /// What follows.
     pub body: Bytes,
-    /// Its response has a gRPC status.
-    pub grpc: bool,
+    /// What its response has to be.
+    pub reply: Reply,
 }
 
 /// What is sent.

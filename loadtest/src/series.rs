@@ -16,7 +16,7 @@ pub(crate) struct Row {
     pub(crate) second: u32,
     pub(crate) answered: u64,
     pub(crate) failed: u64,
-    /// Answers with a status of 400 and above.
+    /// Answers that refuse the request.
     pub(crate) refused: u64,
     /// Median, 99th percentile and maximum from the intended instant, in microseconds.
     pub(crate) p50: u64,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::client::response::Answer;
+use crate::client::answer::Answer;
 use crate::client::{Failure, Kind, Phase};
 
 /// Longest latency that is told apart from longer ones: an hour, in microseconds.
@@ -68,6 +68,12 @@ pub(crate) struct Tally {
     pub(crate) flags: BTreeMap<&'static str, u64>,
     /// Local replies of a mesh by weft's reason; by Envoy's flag where there is no reason.
     pub(crate) reasons: BTreeMap<String, u64>,
+    /// Answers that refuse the request: errors, and 4xx.
+    pub(crate) refused: u64,
+    /// Answers that say that the service failed at the request.
+    pub(crate) answered_errors: u64,
+    /// Of those, health checks that went well and were not answered with SERVING.
+    pub(crate) not_serving: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) opened: u64,
@@ -89,6 +95,9 @@ impl Tally {
             errors: Default::default(),
             flags: BTreeMap::new(),
             reasons: BTreeMap::new(),
+            refused: 0,
+            answered_errors: 0,
+            not_serving: 0,
             bytes_in: 0,
             bytes_out: 0,
             opened: 0,
@@ -116,6 +125,9 @@ impl Tally {
         if let Some(status) = answer.grpc_status {
             self.grpc_codes[usize::from(status).min(GRPC_STATUSES - 1)] += 1;
         }
+        self.refused += u64::from(answer.is_refused());
+        self.answered_errors += u64::from(answer.is_error());
+        self.not_serving += u64::from(answer.not_serving);
         self.bytes_in += answer.bytes;
         match &answer.sign {
             None => self.served.saturating_record(service_time),
@@ -173,6 +185,9 @@ impl Tally {
         for (reason, count) in &other.reasons {
             self.reason(reason, *count);
         }
+        self.refused += other.refused;
+        self.answered_errors += other.answered_errors;
+        self.not_serving += other.not_serving;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.opened += other.opened;
@@ -218,7 +233,7 @@ pub(crate) fn microseconds(from: u64, to: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::response::Sign;
+    use crate::client::answer::Sign;
 
     fn outcome(intended: u64, sent: u64, ended: u64, result: Result<Answer, Failure>) -> Outcome {
         Outcome {
@@ -236,8 +251,7 @@ mod tests {
             status,
             bytes: 100,
             reusable: true,
-            grpc_status: None,
-            sign: None,
+            ..Answer::default()
         }
     }
 
@@ -255,11 +269,13 @@ mod tests {
         one.record(&outcome(0, 0, 1_000_000, Err(Failure::new(Phase::Body, Kind::Reset))));
         let mut other = Tally::new();
         other.record(&outcome(0, 0, 3_000_000, Ok(answer(503))));
+        other.record(&outcome(0, 0, 3_000_000, Ok(answer(404))));
         other.record_unsent(0, 9_000_000);
         one.merge(&other);
-        assert_eq!(one.codes().collect::<Vec<_>>(), [(200, 1), (503, 1)]);
-        assert_eq!((one.answered(), one.failed(), one.unsent), (2, 1, 1));
-        assert_eq!((one.latency.len(), one.bytes_in, one.bytes_out), (3, 200, 30));
+        assert_eq!(one.codes().collect::<Vec<_>>(), [(200, 1), (404, 1), (503, 1)]);
+        assert_eq!((one.answered(), one.failed(), one.unsent), (3, 1, 1));
+        assert_eq!((one.refused, one.answered_errors), (2, 1));
+        assert_eq!((one.latency.len(), one.bytes_in, one.bytes_out), (4, 300, 40));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 use crate::client::tls::{self, TlsFlags};
 use crate::flags::{FlagError, RunArgs};
 use crate::grpc;
-use crate::scenario::{Message, Origin, Payload, Protocol, Scenario, Target, Tls};
+use crate::scenario::{Message, Origin, Payload, Protocol, Reply, Scenario, Target, Tls};
 
 /// URLs at the most.
 const URLS_MAX: usize = 1000;
@@ -356,13 +356,17 @@ impl Common<'_> {
                 bytes: self.request(&place.uri),
                 head_only: self.method == Method::HEAD,
             },
-            Protocol::Http2 => Payload::Http2(self.message(place, self.body.clone(), false)?.into()),
+            Protocol::Http2 => Payload::Http2(self.message(place, self.body.clone(), Reply::Anything)?.into()),
             Protocol::Grpc => {
                 let body = match &self.args.descriptor {
                     Some(descriptor) => grpc::from_json(descriptor, method_path(&place.uri), &self.body)?.into(),
                     None => self.body.clone(),
                 };
-                Payload::Http2(self.message(place, grpc::framed(&body), true)?.into())
+                let reply = match method_path(&place.uri) {
+                    grpc::HEALTH_CHECK => Reply::Health,
+                    _ => Reply::Message,
+                };
+                Payload::Http2(self.message(place, grpc::framed(&body), reply)?.into())
             }
             Protocol::Tcp => Payload::Echo(match self.args.data {
                 Some(_) => self.body.clone(),
@@ -372,7 +376,8 @@ impl Common<'_> {
     }
 
     /// Pseudo-headers and headers as HTTP/2 has them (RFC 9113 8.3.1).
-    fn message(&self, place: &Place, body: Bytes, grpc: bool) -> Result<Message, FlagError> {
+    fn message(&self, place: &Place, body: Bytes, reply: Reply) -> Result<Message, FlagError> {
+        let grpc = reply != Reply::Anything;
         let wrong = || FlagError::value("URL", &place.uri.to_string(), "cannot be sent over HTTP/2");
         let mut parts = Parts::default();
         parts.scheme = Some(if place.tls { Scheme::HTTPS } else { Scheme::HTTP });
@@ -413,7 +418,7 @@ impl Common<'_> {
                 headers.append(name, value.clone());
             }
         }
-        Ok(Message { head, body, grpc })
+        Ok(Message { head, body, reply })
     }
 
     /// Head and body as HTTP/1.1 has them (RFC 9112).

@@ -145,17 +145,12 @@ fn of_tally(tally: &Tally, callers: usize) -> Step {
     };
     let refused: Vec<(String, u64)> = tally.reasons.clone().into_iter().collect();
     let refusals: u64 = refused.iter().map(|(_, count)| count).sum();
-    let errors: u64 = tally
-        .codes()
-        .filter(|(code, _)| *code >= 400)
-        .map(|(_, count)| count)
-        .sum();
     Step {
         callers,
         requests: tally.answered() + tally.failed(),
-        served: tally.answered() - errors,
+        served: tally.answered() - tally.refused,
         refused,
-        other_errors: errors.saturating_sub(refusals),
+        other_errors: tally.refused.saturating_sub(refusals),
         failed: tally.failed(),
         served_ms: milliseconds(&tally.served),
         refused_ms: milliseconds(&tally.refusals),

@@ -2,8 +2,8 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::answer::Answer;
 use super::connect::until;
-use super::response::Answer;
 use super::stream::Stream;
 use super::timer::Timer;
 use super::{Failure, Kind, Phase};
@@ -64,8 +64,7 @@ impl Echo {
                 status: ECHOED,
                 bytes: payload.len() as u64,
                 reusable: true,
-                grpc_status: None,
-                sign: None,
+                ..Answer::default()
             }),
             Ok(Err(error)) => Err(Failure::of_io(progress.get(), &error)),
             Err(_) => Err(Failure::new(progress.get(), Kind::Timeout)),

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::response::{Answer, ResponseReader};
+use super::answer::Answer;
+use super::response::ResponseReader;
 use super::stream::Stream;
 use super::timer::Timer;
 use super::{Failure, Kind, Phase};

@@ -6,13 +6,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream};
-use http::HeaderMap;
+use http::HeaderValue;
 
+use super::answer::{Answer, grpc_status, sign};
 use super::connect::{connect, until};
-use super::response::{Answer, Sign};
+use super::message::{MessageReader, Said};
 use super::timer::Timer;
 use super::{Failure, Kind, Phase};
-use crate::scenario::{Message, Origin};
+use crate::scenario::{Message, Origin, Reply};
 
 /// Windows large enough that no response waits for us (RFC 9113 6.9).
 const WINDOW_BYTES: u32 = 1024 * 1024;
@@ -20,6 +21,9 @@ const WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTIONS_TRIED_MAX: usize = 3;
 /// Longest head of a response.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
+
+/// Where a response of gRPC names its status.
+const GRPC_STATUS: &str = "grpc-status";
 
 /// A connection that several lanes share.
 #[derive(Default)]
@@ -68,7 +72,8 @@ impl Shared {
             let progress = Cell::new(Phase::Send);
             let result = match until(timer, Phase::Send, send(sender, message, &progress)).await {
                 Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => {
+                Ok(Err(Broken::Message)) => Err(Failure::new(Phase::Body, Kind::Protocol)),
+                Ok(Err(Broken::H2(error))) => {
                     if error.is_io() || error.is_go_away() {
                         self.forget(open.generation);
                     }
@@ -129,7 +134,7 @@ impl Shared {
 }
 
 /// Sends a request on a stream of its own and reads the whole response. `progress` says how far it has come.
-async fn send(mut sender: SendRequest<Bytes>, message: &Message, progress: &Cell<Phase>) -> Result<Answer, h2::Error> {
+async fn send(mut sender: SendRequest<Bytes>, message: &Message, progress: &Cell<Phase>) -> Result<Answer, Broken> {
     let (response, mut body) = sender.send_request(message.head.clone(), message.body.is_empty())?;
     if !message.body.is_empty() {
         body.send_data(message.body.clone(), true)?;
@@ -140,54 +145,57 @@ async fn send(mut sender: SendRequest<Bytes>, message: &Message, progress: &Cell
     let (head, mut body) = response.into_parts();
     let mut answer = Answer {
         status: head.status.as_u16(),
-        bytes: 0,
         reusable: true,
-        grpc_status: None,
-        sign: None,
+        ..Answer::default()
     };
-    if head.status.as_u16() >= 400 {
-        answer.sign = sign(&head.headers);
-    }
-    answer.grpc_status = grpc_status(&head.headers);
-    answer.bytes = read(&mut body).await?;
-    if message.grpc && answer.grpc_status.is_none() {
+    let mut messages = MessageReader::new(message.reply);
+    answer.bytes = read(&mut body, &mut messages).await?;
+    if message.reply != Reply::Anything {
         let trailers = body.trailers().await?.unwrap_or_default();
-        // A gRPC response without a status has status 2, UNKNOWN (gRPC over HTTP/2, "Responses").
-        answer.grpc_status = Some(grpc_status(&trailers).unwrap_or(2));
-        if answer.grpc_status != Some(0) {
-            answer.sign = sign(&head.headers);
+        // A response of nothing but a status has it in its head (gRPC over HTTP/2, "Trailers-Only"): a mesh replies so.
+        let named = trailers.get(GRPC_STATUS).or_else(|| head.headers.get(GRPC_STATUS));
+        let status = grpc_status(named.map(HeaderValue::as_bytes), answer.status);
+        answer.grpc_status = Some(status);
+        match messages.end() {
+            _ if status != 0 => {}
+            Said::Enough => {}
+            Said::NotServing => answer.not_serving = true,
+            Said::Malformed => return Err(Broken::Message),
         }
+    }
+    if answer.is_refused() {
+        answer.sign = sign(
+            head.headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_bytes())),
+        );
     }
     Ok(answer)
 }
 
-async fn read(body: &mut RecvStream) -> Result<u64, h2::Error> {
+async fn read(body: &mut RecvStream, messages: &mut MessageReader) -> Result<u64, h2::Error> {
     let mut bytes = 0;
     while let Some(data) = body.data().await {
-        let length = data?.len();
-        bytes += length as u64;
-        body.flow_control().release_capacity(length)?;
+        let data = data?;
+        messages.feed(&data);
+        bytes += data.len() as u64;
+        body.flow_control().release_capacity(data.len())?;
     }
     Ok(bytes)
 }
 
-fn grpc_status(headers: &HeaderMap) -> Option<u16> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+/// Why a stream has brought no answer.
+enum Broken {
+    /// It, or its connection, has ended.
+    H2(h2::Error),
+    /// What came over it is no message of gRPC.
+    Message,
 }
 
-/// What Envoy and weft say in headers about replies of their own.
-fn sign(headers: &HeaderMap) -> Option<Box<Sign>> {
-    let mut sign = Sign::default();
-    if headers.contains_key("x-envoy-overloaded") {
-        sign.flag = Some("UO");
-    } else if headers.contains_key("x-envoy-ratelimited") {
-        sign.flag = Some("RL");
+impl From<h2::Error> for Broken {
+    fn from(error: h2::Error) -> Self {
+        Self::H2(error)
     }
-    sign.reason = headers
-        .get("x-weft-reason")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
-    (sign != Sign::default()).then(|| Box::new(sign))
 }
 
 fn failure(error: &h2::Error, phase: Phase) -> Failure {

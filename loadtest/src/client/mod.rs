@@ -2,11 +2,13 @@
 //! owns: connecting, and speaking each protocol.
 //! may not touch: when to send, and what is counted.
 
+pub(crate) mod answer;
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod failure;
 pub(crate) mod http1;
 pub(crate) mod http2;
+mod message;
 pub(crate) mod response;
 pub(crate) mod stream;
 pub(crate) mod timer;

@@ -2,6 +2,8 @@
 
 use httparse::Status;
 
+use super::answer::{Answer, sign};
+
 /// Headers of a response at the most.
 const HEADERS_MAX: usize = 96;
 /// Bytes of a response's head at the most.
@@ -10,29 +12,6 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const CHUNK_DIGITS_MAX: u8 = 15;
 /// Bytes of a chunk's extensions and of trailers at the most.
 const LINE_BYTES_MAX: u32 = 16 * 1024;
-
-/// What a proxy of a mesh says about a response of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sign {
-    /// Envoy's response flag, as far as headers tell.
-    pub(crate) flag: Option<&'static str>,
-    /// `x-weft-reason`.
-    pub(crate) reason: Option<String>,
-}
-
-/// A whole response.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// Of its head and body.
-    pub(crate) bytes: u64,
-    /// The connection can carry another request.
-    pub(crate) reusable: bool,
-    /// gRPC's own status, where gRPC is spoken.
-    pub(crate) grpc_status: Option<u16>,
-    /// Rare, so that a plain response carries one pointer.
-    pub(crate) sign: Option<Box<Sign>>,
-}
 
 /// Bytes that are no HTTP/1.1 response, or one beyond the limits above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,9 +140,11 @@ impl ResponseReader {
                         self.answer.reusable = true;
                     }
                 }
-                _ if status >= 400 => sign(&mut self.answer.sign, header),
                 _ => {}
             }
+        }
+        if self.answer.is_refused() {
+            self.answer.sign = sign(headers.iter().map(|header| (header.name, header.value)));
         }
         if self.head_only || status == 204 || status == 304 {
             return Ok(At::Done);
@@ -272,18 +253,6 @@ fn ends_with_word(value: &[u8], word: &[u8]) -> bool {
     last.trim_ascii().eq_ignore_ascii_case(word)
 }
 
-/// What Envoy and weft say in headers about replies of their own.
-fn sign(sign: &mut Option<Box<Sign>>, header: &httparse::Header<'_>) {
-    let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-    if is("x-envoy-overloaded") {
-        sign.get_or_insert_default().flag = Some("UO");
-    } else if is("x-envoy-ratelimited") {
-        sign.get_or_insert_default().flag = Some("RL");
-    } else if is("x-weft-reason") {
-        sign.get_or_insert_default().reason = std::str::from_utf8(header.value).ok().map(str::to_owned);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,8 +281,7 @@ mod tests {
             status,
             bytes: text.len() as u64,
             reusable,
-            grpc_status: None,
-            sign: None,
+            ..Answer::default()
         }))
     }
 

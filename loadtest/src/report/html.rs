@@ -152,7 +152,7 @@ fn rate_chart(outcome: &Outcome) -> Chart<'static> {
     };
     let mut lines = vec![
         line("answered", "best", |row| row.answered),
-        line("of them 4xx and 5xx", "middle", |row| row.refused),
+        line("of them 4xx, 5xx and gRPC errors", "middle", |row| row.refused),
         line("without an answer", "worst", |row| row.failed),
     ];
     if let Some(profile) = &outcome.settings.profile {

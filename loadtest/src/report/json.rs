@@ -32,6 +32,7 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         "rate": {"intended": intended_rate(outcome), "reached": reached(outcome)},
         "requests": {
             "answered": tally.answered(), "failed": tally.failed(), "unsent": tally.unsent, "abandoned": outcome.abandoned,
+            "refused": tally.refused, "answered_errors": tally.answered_errors,
         },
         "latency_ms": quantiles(&tally.latency),
         "service_time_ms": quantiles(&tally.service_time),

@@ -42,8 +42,9 @@ fn write(out: &mut String, outcome: &Outcome) -> fmt::Result {
     }
     writeln!(
         out,
-        "requests      {} answered, {} failed, {} unsent",
+        "requests      {} answered, {} of them refused, {} failed, {} unsent",
         tally.answered(),
+        tally.refused,
         tally.failed(),
         tally.unsent
     )?;

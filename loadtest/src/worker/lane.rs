@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::thread::Thread;
 use super::ticket::{Parked, Ticket};
+use crate::client::answer::Answer;
 use crate::client::connect::connect;
 use crate::client::echo::Echo;
 use crate::client::http1::Http1;
 use crate::client::http2::Shared;
-use crate::client::response::Answer;
 use crate::client::timer::Timer;
 use crate::client::{Failure, Phase};
 use crate::clock;

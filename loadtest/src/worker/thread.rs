@@ -71,7 +71,7 @@ pub(crate) struct Beat {
     pub(crate) latency: Histogram<u32>,
     pub(crate) answered: u64,
     pub(crate) failed: u64,
-    /// Answers with a status of 400 and above.
+    /// Answers that refuse the request.
     pub(crate) refused: u64,
     /// Everything since the start.
     pub(crate) so_far: SoFar,
@@ -158,7 +158,7 @@ impl Thread {
             (Some(latency), Ok(answer)) => {
                 second.latency.saturating_record(latency);
                 second.answered += 1;
-                second.refused += u64::from(answer.status >= 400);
+                second.refused += u64::from(answer.is_refused());
             }
             _ => second.failed += 1,
         }

@@ -5,6 +5,7 @@
 mod accuracy;
 mod counts;
 mod ends;
+mod grpc;
 mod pages;
 mod process;
 mod refusals;
