@@ -13,6 +13,9 @@ use crate::flags::FlagError;
 /// The method that is called where a URL names none (gRPC Health Checking Protocol).
 pub(crate) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
+/// The message of a health check that says SERVING (`status` = 1).
+pub(crate) const SERVING: &[u8] = &[0x08, 1];
+
 /// A message with its prefix: not compressed, length, bytes (gRPC over HTTP/2, "Length-Prefixed-Message").
 pub(crate) fn framed(message: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(5 + message.len());

@@ -17,7 +17,7 @@ use super::behaviour::Behaviour;
 use super::body::ReplyBody;
 use super::connection::Connection;
 use super::ledger::Ledger;
-use crate::clock;
+use crate::{clock, grpc};
 
 /// Bytes of a request's body at the most; more is read and dropped.
 const ECHOED_BYTES_MAX: usize = 64 * 1024;
@@ -83,7 +83,12 @@ impl Served {
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
         {
-            return Ok(grpc(sent, fate.status, ReplyBody::new, in_flight));
+            return Ok(of_grpc(
+                message(head.uri.path(), sent),
+                fate.status,
+                ReplyBody::new,
+                in_flight,
+            ));
         }
         let text = json!({
             "name": upstream.name, "hostname": upstream.hostname, "version": env!("CARGO_PKG_VERSION"),
@@ -110,8 +115,17 @@ impl Served {
     }
 }
 
-/// The same message back, and its status in the trailers.
-fn grpc(
+/// The same message back where it is kept whole; a health check is told that all is well.
+fn message(path: &str, sent: Bytes) -> Bytes {
+    match path {
+        grpc::HEALTH_CHECK => grpc::framed(grpc::SERVING),
+        _ if sent.len() >= ECHOED_BYTES_MAX => grpc::framed(b""),
+        _ => sent,
+    }
+}
+
+/// The message, and the status in the trailers.
+fn of_grpc(
     message: Bytes,
     status: u16,
     body: impl FnOnce(Bytes, usize, u64, bool, super::ledger::InFlightGuard) -> ReplyBody,

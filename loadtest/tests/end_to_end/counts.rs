@@ -34,6 +34,7 @@ async fn every_protocol_counts_what_the_ledger_counts() {
         assert_eq!(number(&result["requests"]["answered"]), total, "{line}: {ledger}");
         assert_eq!(number(&result["codes"]["200"]), total, "{line}");
         assert_eq!(result["requests"]["failed"], 0, "{line}");
+        assert_eq!(result["requests"]["refused"], 0, "{line}");
         let opened = number(&result["connections"]["opened"]);
         // One more of each origin: whether it is there at all is looked at first.
         assert_eq!(number(&ledger["connections"]["accepted"]), opened + 1, "{line}");
