@@ -50,7 +50,20 @@ pub(super) fn served(context: &Context<'_>, modes: &PeerModes<'_>) -> Vec<Served
             };
             let bind = (scope.interception == Interception::None).then_some(scope.ip);
             let sidecar = sidecar.map(|sidecar| &**sidecar);
-            let all = targets.values().map(|target| {
+            let all = targets.values().filter(|target| {
+                let problem = refusal(context, target.port, bind);
+                if let Some(problem) = &problem {
+                    note(
+                        context,
+                        target.kind,
+                        &target.meta,
+                        "spec.ports".to_owned(),
+                        problem.clone(),
+                    );
+                }
+                problem.is_none()
+            });
+            let all = all.map(|target| {
                 let limits = limits::of(context, sidecar, None, Some(target));
                 of_target(context, target, bind, address(target.port), limits)
             });
@@ -61,9 +74,7 @@ pub(super) fn served(context: &Context<'_>, modes: &PeerModes<'_>) -> Vec<Served
         one.port.peers = peers::peers(modes.of(one.port.port));
         one
     });
-    decided
-        .filter(|one| may_be_served(context, &one.port, one.bind, &targets))
-        .collect()
+    decided.collect()
 }
 
 fn of_target(
@@ -148,6 +159,10 @@ fn of_ingress(
         ingress_note(context, sidecar, path("tls"), problem.to_owned(), "");
     }
     let bind = bind(context, listener);
+    if let Some(problem) = refusal(context, number, bind) {
+        note(context, "Sidecar", &sidecar.meta, path("port.number"), problem);
+        return None;
+    }
     let application = match application_of(context, listener, number, bind) {
         Ok(application) => application,
         Err(problem) => {
@@ -225,30 +240,20 @@ fn application_of(
     }
 }
 
-/// Ports that the proxy needs for itself, or that it is not allowed to bind, are left out.
-fn may_be_served(
-    context: &Context<'_>,
-    port: &InboundPort,
-    bind: Option<IpAddr>,
-    targets: &std::collections::BTreeMap<u16, Target>,
-) -> bool {
+/// Why a port is left out: the proxy needs it for itself, or is not allowed to bind it.
+fn refusal(context: &Context<'_>, number: u16, bind: Option<IpAddr>) -> Option<String> {
     let mesh = &context.world.mesh;
-    let number = port.port;
     let reserved = match bind {
         None => number == mesh.proxy_listen_port || number == mesh.proxy_inbound_listen_port,
         Some(_) => mesh.proxy_http_port == Some(number) || number == ADMIN_PORT,
     };
-    let problem = if reserved {
-        format!("port {number} of the pod belongs to the proxy, so nothing is served there")
-    } else if bind.is_some() && number < UNPRIVILEGED_PORT_MIN && !context.scope.privileged_ports {
-        format!("the proxy may not bind port {number}, so nothing is served there")
-    } else {
-        return true;
-    };
-    if let Some(target) = targets.get(&number) {
-        note(context, target.kind, &target.meta, "spec.ports".to_owned(), problem);
+    if reserved {
+        return Some(format!(
+            "port {number} of the pod belongs to the proxy, so nothing is served there"
+        ));
     }
-    false
+    let forbidden = bind.is_some() && number < UNPRIVILEGED_PORT_MIN && !context.scope.privileged_ports;
+    forbidden.then(|| format!("the proxy may not bind port {number}, so nothing is served there"))
 }
 
 fn note(context: &Context<'_>, kind: &'static str, meta: &Meta, path: String, problem: String) {

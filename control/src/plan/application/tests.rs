@@ -222,3 +222,48 @@ spec: {spec}
     // Without capture nobody comes to a port that nothing declares.
     assert_eq!(closed("NONE").0, [(6379, Peers::Mesh), (9080, Peers::Anybody)]);
 }
+
+#[test]
+fn an_ingress_port_that_cannot_be_served_is_said_to_the_author_of_the_sidecar() {
+    for (mode, port, said) in [
+        ("NONE", 15000, "belongs to the proxy"),
+        ("NONE", 80, "may not bind port 80"),
+        ("REDIRECT", 15006, "belongs to the proxy"),
+    ] {
+        let objects = format!(
+            "{}---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: web, namespace: shop}}
+spec:
+  ingress:
+    - {{port: {{number: {port}, name: http, protocol: HTTP}}, defaultEndpoint: '127.0.0.1:8080'}}
+    - {{port: {{number: 9000, name: http, protocol: HTTP}}, defaultEndpoint: '127.0.0.1:9001'}}
+",
+            pod("")
+        );
+        let (world, findings) = world::load([("in.yaml", objects.as_str())]);
+        assert!(findings.iter().all(|finding| !finding.is_error()), "{findings:?}");
+        let metadata = json!({"INTERCEPTION_MODE": mode, "UNPRIVILEGED_POD": "true"});
+        let scope = Scope::from_parts(NODE, &metadata, &world).unwrap();
+        let rules = DestinationRules::new(&world.destination_rules, &world.mesh);
+        let plan = plan(&world, &rules, &scope);
+        let served = applications(&plan);
+        assert!(
+            served.contains(&"inbound|9000|| → 127.0.0.1:9001".to_owned()),
+            "{served:?}"
+        );
+        assert!(
+            !served.iter().any(|one| one.contains(&format!("|{port}|"))),
+            "{served:?}"
+        );
+        let notes = notes(&plan);
+        assert!(
+            notes.len() == 1
+                && notes[0].contains(said)
+                && notes[0].contains("Sidecar shop/web (in.yaml:")
+                && notes[0].contains("spec.ingress[0].port.number"),
+            "{notes:?}"
+        );
+    }
+}
