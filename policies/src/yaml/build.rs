@@ -31,6 +31,14 @@ pub(super) fn build(text: &str, first_line: u32) -> Result<Option<Node>, Refused
         first_line,
         ..Builder::default()
     };
+    // The parser takes NUL for the end of the text. A file that was not written whole is full of them after a crash.
+    if let Some(before) = text.split('\0').next().filter(|before| before.len() < text.len()) {
+        return Err(Refused {
+            line: builder.line(1 + before.matches('\n').count()),
+            problem: "has a NUL byte, so it was not written whole or is not text".to_owned(),
+            fix: "write the file again",
+        });
+    }
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| Refused {

@@ -105,6 +105,18 @@ fn bytes_that_are_no_text_are_named_with_their_line() {
 }
 
 #[test]
+fn a_document_that_was_not_written_whole_is_named_and_is_not_an_empty_one() {
+    for (text, line) in [("\0\0\0\0", 1), ("kind: A\n---\nkind: B\nna\0\0\0", 4)] {
+        let (_, findings) = parse("f.yaml", text);
+        let wanted = format!("document (f.yaml:{line}): has a NUL byte");
+        assert!(
+            findings.len() == 1 && findings[0].to_string().contains(&wanted),
+            "{findings:?}"
+        );
+    }
+}
+
+#[test]
 fn empty_files_and_empty_documents_say_nothing() {
     for text in ["", "\n", "---\n---\n", "# remark\n", "\u{feff}---\n", "null\n", "...\n"] {
         assert_eq!(names(text), (vec![], vec![]), "{text:?}");
