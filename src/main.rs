@@ -8,7 +8,8 @@ mod standalone;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use weft_loadtest::refusal::refuse;
 
 /// weft, a service mesh
 #[derive(Debug, Parser)]
@@ -38,7 +39,11 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().verb {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&program(), &error),
+    };
+    match cli.verb {
         Verb::Demo(args) => cmd::demo::run(args),
         Verb::DemoApp(args) => cmd::demo_app::run(&args),
         Verb::Standalone(args) => cmd::standalone::run(args),
@@ -47,6 +52,14 @@ fn main() -> ExitCode {
         Verb::Load(args) => cmd::load::run(*args),
         Verb::Simulate(args) => cmd::simulate::run(&args),
     }
+}
+
+/// What the lines of a refusal begin with: `weft load`, and `weft` where there is no such verb.
+fn program() -> String {
+    let command = Cli::command();
+    let verb = std::env::args_os().nth(1);
+    let verb = verb.and_then(|verb| command.find_subcommand(verb));
+    verb.map_or("weft".to_owned(), |verb| format!("weft {}", verb.get_name()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! owns: the order of things: check, resolve, reach, run, report.
 //! may not touch: a request.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::Read;
 use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,13 +24,18 @@ use crate::client::timer::Timer;
 use crate::client::{Failure, Kind, Phase};
 use crate::exit::Exit;
 use crate::expect::{self, Held};
-use crate::flags::{CompareArgs, CompareOutput, FlagError, Output, RunArgs, Settings};
-use crate::report::compare::Comparison;
+use crate::flags::{CompareArgs, CompareOutput, Output, RunArgs, Settings};
+use crate::print::{complain, out};
+use crate::refusal::refuse;
+use crate::report::page_file::PageFile;
 use crate::report::{self, live::Live};
 use crate::run::{self, Outcome};
 use crate::scenario::{Origin, Scenario};
 use crate::serve::{self, ServeArgs};
 use crate::target::{self, TargetError};
+
+/// Bytes of a result that is compared, at most.
+const RESULT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// The command line of the load tester.
 #[derive(Clone, Debug, Parser)]
@@ -52,10 +58,18 @@ enum Verb {
     Serve(ServeArgs),
 }
 
-/// Runs the load tester.
-pub fn run(args: Args) -> ExitCode {
+/// Reads a command line and runs it, as the program `weft-load`.
+pub fn main() -> ExitCode {
+    match Args::try_parse() {
+        Ok(args) => run(args, "weft-load"),
+        Err(error) => refuse("weft-load", &error),
+    }
+}
+
+/// Runs the load tester; lines on standard error begin with `program`.
+pub fn run(args: Args, program: &str) -> ExitCode {
     let done = match &args.verb {
-        None => load(&args.run),
+        None => load(&args.run, program),
         Some(Verb::Compare(args)) => compare(args),
         Some(Verb::Breaker(args)) => breaker(args),
         Some(Verb::Serve(args)) => serve(args),
@@ -63,7 +77,7 @@ pub fn run(args: Args) -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err((exit, line)) => {
-            eprintln!("weft-load: {line}");
+            complain(program, &line);
             exit.into()
         }
     }
@@ -92,7 +106,7 @@ fn runtime() -> Result<Runtime, Refusal> {
     runtime.map_err(|error| (Exit::Failed, format!("no runtime: {error}")))
 }
 
-fn load(args: &RunArgs) -> Result<Exit, Refusal> {
+fn load(args: &RunArgs, program: &str) -> Result<Exit, Refusal> {
     let expectations = args
         .expect
         .iter()
@@ -102,11 +116,12 @@ fn load(args: &RunArgs) -> Result<Exit, Refusal> {
     let (scenario, settings) = prepare(args)?;
     let runtime = runtime()?;
     let mut live = Live::new(settings.profile.clone(), settings.duration);
-    let outcome = runtime.block_on(async {
+    let (page, outcome) = runtime.block_on(async {
         reach(&scenario).await?;
-        run::run(scenario, settings, &mut live, interrupts())
-            .await
-            .map_err(|error| (Exit::Failed, format!("the run cannot go on: {error}")))
+        let page = page_file(args)?;
+        let outcome = run::run(scenario, settings, &mut live, interrupts()).await;
+        let outcome = outcome.map_err(|error| (Exit::Failed, format!("the run cannot go on: {error}")))?;
+        Ok::<_, Refusal>((page, outcome))
     })?;
     live.end();
     let mut result = report::json::render(&outcome);
@@ -118,58 +133,72 @@ fn load(args: &RunArgs) -> Result<Exit, Refusal> {
         .iter()
         .map(|held| json!({"text": held.text, "actual": held.actual, "holds": held.holds}))
         .collect();
-    let failed = |error: io::Error| (Exit::Failed, format!("the result cannot be written: {error}"));
-    if let Some(path) = &args.html {
-        std::fs::write(path, report::html::render(&outcome, &result)).map_err(failed)?;
-    }
-    print(args.output, &outcome, &result).map_err(failed)?;
+    // Whatever becomes of the one, the other is worth having.
+    let printed = print(args.output, &outcome, &result);
+    let kept = page.map_or(Ok(()), |page| page.write(&report::html::render(&outcome, &result)));
     for broken in held.iter().filter(|held| !held.holds) {
-        eprintln!("weft-load: expected {}, but it is {:.3}", broken.text, broken.actual);
+        complain(
+            program,
+            &format!("expected {}, but it is {:.3}", broken.text, broken.actual),
+        );
     }
+    printed.and(kept).map_err(failed)?;
     ended(&outcome, held.iter().all(|held| held.holds))
 }
 
-fn print(output: Output, outcome: &Outcome, result: &Value) -> io::Result<()> {
+fn failed(line: String) -> Refusal {
+    (Exit::Failed, line)
+}
+
+/// The file of `--html`, which has to be there before the run: nobody wants to run again for want of a folder.
+fn page_file(args: &RunArgs) -> Result<Option<PageFile>, Refusal> {
+    let file = args.html.as_deref().map(PageFile::open).transpose();
+    file.map_err(|error| usage(&error))
+}
+
+fn print(output: Output, outcome: &Outcome, result: &Value) -> Result<(), String> {
     let text = match output {
         Output::Text => report::table::render(outcome),
         Output::Json => format!("{result}\n"),
         Output::Fortio => format!("{:#}\n", report::fortio::render(outcome)),
         Output::Csv => report::csv::render(outcome),
-        Output::Hdr => report::hdr::render(outcome)?,
+        Output::Hdr => report::hdr::render(outcome).map_err(|error| format!("the histogram log: {error}"))?,
         Output::Html => report::html::render(outcome, result),
     };
-    io::stdout().write_all(text.as_bytes())
+    out(&text)
 }
 
 fn compare(args: &CompareArgs) -> Result<Exit, Refusal> {
-    let usage = |line: String| (Exit::Usage, line);
-    let read = |path: &Path| {
-        let text = std::fs::read_to_string(path).map_err(|error| usage(format!("{}: {error}", path.display())))?;
-        serde_json::from_str(&text).map_err(|error| usage(format!("{}: is no JSON: {error}", path.display())))
-    };
-    let tolerance = args
-        .tolerance
-        .strip_suffix('%')
-        .and_then(|number| number.parse::<f64>().ok());
-    let tolerance = tolerance
-        .filter(|percent| (0.0..100.0).contains(percent))
-        .ok_or_else(|| {
-            let error = FlagError::value(
-                "--tolerance",
-                &args.tolerance,
-                "must be a percentage below 100, for example 5%",
-            );
-            usage(error.to_string())
-        })?;
-    let compared: Comparison =
-        report::compare::compare(&read(&args.a)?, &read(&args.b)?, tolerance / 100.0).map_err(usage)?;
+    let tolerance = args.tolerance().map_err(|error| usage(&error))?;
+    let read =
+        |path: &Path| read_result(path).map_err(|problem| (Exit::Usage, format!("{}: {problem}", path.display())));
+    let compared =
+        report::compare::compare(&read(&args.a)?, &read(&args.b)?, tolerance).map_err(|line| (Exit::Usage, line))?;
     let text = match args.output {
         CompareOutput::Text => compared.text(),
         CompareOutput::Json => format!("{}\n", compared.json()),
     };
-    let failed = |error: io::Error| (Exit::Failed, format!("the result cannot be written: {error}"));
-    io::stdout().write_all(text.as_bytes()).map_err(failed)?;
-    Ok(Exit::Fine)
+    out(&text).map_err(failed)?;
+    Ok(if !args.fail_on_worse {
+        Exit::Fine
+    } else if compared.is_invalid() {
+        Exit::Invalid
+    } else if compared.is_worse() {
+        Exit::Expectation
+    } else {
+        Exit::Fine
+    })
+}
+
+fn read_result(path: &Path) -> Result<Value, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut limited = file.take(RESULT_BYTES_MAX + 1);
+    limited.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > RESULT_BYTES_MAX {
+        return Err(format!("is longer than {RESULT_BYTES_MAX} bytes"));
+    }
+    serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))
 }
 
 fn breaker(args: &BreakerArgs) -> Result<Exit, Refusal> {
@@ -182,7 +211,7 @@ fn breaker(args: &BreakerArgs) -> Result<Exit, Refusal> {
 }
 
 fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
-    let failed = |line: String| (Exit::Failed, line);
+    args.behaviour().map_err(|line| (Exit::Usage, line))?;
     let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
         let mut interrupts = interrupts();
@@ -216,7 +245,7 @@ async fn reach(scenario: &Scenario) -> Result<(), Refusal> {
             (Phase::Tls, Kind::Protocol) => (
                 Exit::Tls,
                 format!(
-                    "{place}: TLS failed: {cause}: the target speaks no TLS, or not {}",
+                    "{place}: TLS failed: {cause}: the target does not speak TLS, or not {}",
                     scenario.protocol.name()
                 ),
             ),

@@ -11,7 +11,7 @@ use crate::flags::FlagError;
 enum Figure {
     /// A path into the JSON result, in milliseconds.
     Milliseconds(&'static str, String),
-    /// Share of requests that failed or were answered with an error, 5xx or a gRPC status other than OK, in percent.
+    /// As [`error_rate`] has it.
     ErrorRate,
     /// Requests without an answer.
     Errors,
@@ -148,15 +148,7 @@ impl Figure {
         let number = |value: &Value| value.as_f64().unwrap_or_default();
         match self {
             Self::Milliseconds(histogram, name) => number(&result[*histogram][name]),
-            Self::ErrorRate => {
-                let failed = number(&result["requests"]["failed"]);
-                let all = failed + number(&result["requests"]["answered"]);
-                if all > 0.0 {
-                    (failed + number(&result["requests"]["answered_errors"])) / all * 100.0
-                } else {
-                    0.0
-                }
-            }
+            Self::ErrorRate => error_rate(result),
             Self::Errors => number(&result["errors"]["total"]),
             Self::Code(code) => codes(result, code),
             Self::Rate => number(&result["rate"]["reached"]),
@@ -166,8 +158,41 @@ impl Figure {
     }
 }
 
+/// Share of the requests that were sent which failed or were answered with an error, in percent: 5xx, or where gRPC
+/// is spoken any status but OK.
+pub(crate) fn error_rate(result: &Value) -> f64 {
+    share(result, failed(result) + server_errors(result))
+}
+
+/// Answers that are errors of the server.
+fn server_errors(result: &Value) -> f64 {
+    // Results of earlier versions do not say.
+    let told = result["requests"]["answered_errors"].as_f64();
+    told.unwrap_or_else(|| codes(result, "5xx"))
+}
+
+/// Answers with a status of gRPC other than 0.
+pub(crate) fn grpc_errors(result: &Value) -> f64 {
+    let codes = result["grpc_codes"].as_object().into_iter().flatten();
+    codes
+        .filter(|(code, _)| *code != "0")
+        .filter_map(|(_, count)| count.as_f64())
+        .sum()
+}
+
+/// Requests without an answer.
+pub(crate) fn failed(result: &Value) -> f64 {
+    result["requests"]["failed"].as_f64().unwrap_or_default()
+}
+
+/// So many of the requests that were sent, in percent.
+pub(crate) fn share(result: &Value, count: f64) -> f64 {
+    let sent = failed(result) + result["requests"]["answered"].as_f64().unwrap_or_default();
+    if sent > 0.0 { count / sent * 100.0 } else { 0.0 }
+}
+
 /// Answers with a status, or of a class.
-fn codes(result: &Value, wanted: &str) -> f64 {
+pub(crate) fn codes(result: &Value, wanted: &str) -> f64 {
     let codes = result["codes"].as_object().into_iter().flatten();
     let class = wanted.strip_suffix("xx");
     codes
@@ -211,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_expectation_is_refused() {
+    fn what_is_not_an_expectation_is_refused() {
         for text in [
             "p99",
             "p98<5ms",

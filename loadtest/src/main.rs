@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    weft_loadtest::app::run(weft_loadtest::app::Args::parse())
+    weft_loadtest::app::main()
 }

@@ -12,13 +12,14 @@ use crate::schedule::{Arrivals, Profile, Stage};
 
 /// A rate beyond any machine's.
 const RATE_MAX: f64 = 100_000_000.0;
-/// Stages at the most.
+/// Stages, at most.
 const STAGES_MAX: usize = 1000;
-/// Bytes of a stage file at the most.
+/// Bytes of a stage file, at most.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-const RATE: &str =
-    "must be requests per second above 0 (500), a ramp (100..500), steps of equal length (100,200,400), or max";
+/// What a rate has to be.
+const WANTED: &str = "must be requests per second above 0 and up to 100000000 (500), a ramp (100..500), up to 1000 steps of equal \
+     length (100,200,400), or max";
 
 /// The profile that `--rate` stands for; `None` for `max`.
 pub(crate) fn from_flag(
@@ -36,7 +37,7 @@ pub(crate) fn from_flag(
             }),
         };
     }
-    let wrong = || FlagError::value("--rate", text, RATE);
+    let wrong = || FlagError::value("--rate", text, WANTED);
     let number = |text: &str| {
         let rate = text.trim().parse::<f64>().ok()?;
         (0.0..=RATE_MAX).contains(&rate).then_some(rate)

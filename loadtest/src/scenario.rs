@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/1.1.
     Http1,
     /// HTTP/2.
@@ -26,7 +26,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// Its name in reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Http1 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
@@ -38,29 +38,29 @@ impl Protocol {
 
 /// How an origin's connections are encrypted.
 #[derive(Clone, Debug)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// The client's side.
-    pub config: Arc<ClientConfig>,
+    pub(crate) config: Arc<ClientConfig>,
     /// Who the server has to be.
-    pub name: ServerName<'static>,
+    pub(crate) name: ServerName<'static>,
 }
 
 /// Where requests go: a host and a port.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// As the URL has it.
-    pub host: String,
+    pub(crate) host: String,
     /// Of the URL, or its scheme's.
-    pub port: u16,
+    pub(crate) port: u16,
     /// What the host stands for; not empty.
-    pub addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<SocketAddr>,
     /// `None` for plain text.
-    pub tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// What a response over HTTP/2 has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// A response of HTTP.
     Anything,
     /// One of gRPC, with a message and a status.
@@ -71,18 +71,18 @@ pub enum Reply {
 
 /// A request of HTTP/2.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub(crate) struct Message {
     /// Pseudo-headers and headers.
-    pub head: Request<()>,
+    pub(crate) head: Request<()>,
     /// What follows.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// What its response has to be.
-    pub reply: Reply,
+    pub(crate) reply: Reply,
 }
 
 /// What is sent.
 #[derive(Clone, Debug)]
-pub enum Payload {
+pub(crate) enum Payload {
     /// Head and body as HTTP/1.1 has them.
     Http1 {
         /// The bytes.
@@ -98,7 +98,7 @@ pub enum Payload {
 
 impl Payload {
     /// Its length: of HTTP/2's head, as it was before compression, nothing is counted.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Http1 { bytes, .. } | Self::Echo(bytes) => bytes.len() as u64,
             Self::Http2(message) => message.body.len() as u64,
@@ -108,35 +108,35 @@ impl Payload {
 
 /// A request as it is sent.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// Index of its origin.
-    pub origin: usize,
+    pub(crate) origin: usize,
     /// Its share among all, not zero.
-    pub weight: u32,
+    pub(crate) weight: u32,
     /// What goes over the wire.
-    pub payload: Payload,
+    pub(crate) payload: Payload,
     /// As the user wrote it.
-    pub url: String,
+    pub(crate) url: String,
 }
 
 /// What is sent, and to whom; the same for all threads.
 #[derive(Clone, Debug)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Not empty.
-    pub origins: Vec<Origin>,
+    pub(crate) origins: Vec<Origin>,
     /// Not empty.
-    pub targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
     /// Spoken to all of them.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// Requests in flight on one connection, above one for HTTP/2 only.
-    pub streams: usize,
+    pub(crate) streams: usize,
     /// A request that has taken longer has failed.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Scenario {
     /// Chooses targets by their weights.
-    pub fn chooser(self: &Arc<Self>, seed: u64) -> Chooser {
+    pub(crate) fn chooser(self: &Arc<Self>, seed: u64) -> Chooser {
         Chooser {
             total: self.targets.iter().map(|target| u64::from(target.weight)).sum(),
             scenario: self.clone(),
@@ -147,7 +147,7 @@ impl Scenario {
 
 /// The targets of one thread's requests, one after another.
 #[derive(Clone, Debug)]
-pub struct Chooser {
+pub(crate) struct Chooser {
     scenario: Arc<Scenario>,
     total: u64,
     random: fastrand::Rng,
@@ -155,7 +155,7 @@ pub struct Chooser {
 
 impl Chooser {
     /// Index of the next target.
-    pub fn next_target(&mut self) -> usize {
+    pub(crate) fn next_target(&mut self) -> usize {
         if self.scenario.targets.len() == 1 {
             return 0;
         }

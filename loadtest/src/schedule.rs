@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How sends are spread over the time of a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Arrivals {
+pub(crate) enum Arrivals {
     /// Equal distances.
     #[default]
     Constant,
@@ -16,13 +16,13 @@ pub enum Arrivals {
 
 /// A time during which the rate is constant or changes linearly.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Its length.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Requests per second at its start; not negative.
-    pub from: f64,
+    pub(crate) from: f64,
     /// Requests per second at its end; not negative.
-    pub to: f64,
+    pub(crate) to: f64,
 }
 
 impl Stage {
@@ -45,28 +45,28 @@ impl Stage {
 
 /// What a whole run should look like.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// One after another, none empty.
-    pub stages: Vec<Stage>,
+    pub(crate) stages: Vec<Stage>,
     /// Distribution within them.
-    pub arrivals: Arrivals,
+    pub(crate) arrivals: Arrivals,
     /// Start of the random numbers; the same seed gives the same instants.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Profile {
     /// Time from the first to the end of the last stage.
-    pub fn duration(&self) -> Duration {
+    pub(crate) fn duration(&self) -> Duration {
         self.stages.iter().map(|stage| stage.duration).sum()
     }
 
     /// Requests that it intends, Poisson's being the expectation.
-    pub fn requests(&self) -> f64 {
+    pub(crate) fn requests(&self) -> f64 {
         self.stages.iter().map(Stage::requests).sum()
     }
 
     /// Requests per second that it intends at `at`; 0 after its end.
-    pub fn rate_at(&self, at: Duration) -> f64 {
+    pub(crate) fn rate_at(&self, at: Duration) -> f64 {
         let mut begun = Duration::ZERO;
         for stage in &self.stages {
             if at < begun + stage.duration {
@@ -79,12 +79,12 @@ impl Profile {
     }
 
     /// Requests per second over the whole.
-    pub fn mean_rate(&self) -> f64 {
+    pub(crate) fn mean_rate(&self) -> f64 {
         self.requests() / self.duration().as_secs_f64()
     }
 
     /// The part of thread `index` of `threads`: together they send what the profile says, and none has to ask another.
-    pub fn share(&self, index: usize, threads: usize) -> Schedule {
+    pub(crate) fn share(&self, index: usize, threads: usize) -> Schedule {
         Schedule {
             stages: self.stages.clone(),
             stage: 0,
@@ -104,7 +104,7 @@ impl Profile {
 
 /// The intended instants of one thread, in order.
 #[derive(Clone, Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     stages: Vec<Stage>,
     /// The stage that `next` is looked for in.
     stage: usize,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use weft_bookinfo::pods::Pod;
+use weft_loadtest::print::complain;
 
 use super::parent;
 
@@ -39,7 +40,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weft demo-app {}: {}: {error}", args.pod.name, args.pod.application());
+            let program = format!("weft demo-app {}", args.pod.name);
+            complain(&program, &format!("{}: {error}", args.pod.application()));
             ExitCode::FAILURE
         }
     }

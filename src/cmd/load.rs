@@ -10,5 +10,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    weft_loadtest::app::run(args.load)
+    weft_loadtest::app::run(args.load, "weft load")
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use weft_loadtest::print::complain;
 use weft_proxy::bootstrap::{Bootstrap, log_to_stderr};
 
 use super::parent;
@@ -26,14 +27,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let settings = match Bootstrap::resolve(args.proxy) {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("weft proxy: {error}");
+            complain("weft proxy", &error);
             return ExitCode::from(EXIT_SETTING);
         }
     };
     match weft_proxy::app::run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weft proxy: {error:#}");
+            complain("weft proxy", &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,11 +1,11 @@
 //! `weft simulate`: what a proxy would do with the calls of a scenario.
 
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use weft_loadtest::print::{complain, out};
 use weft_sim::{Report, Scenario, simulate};
 
 #[derive(Debug, clap::Args)]
@@ -28,23 +28,13 @@ enum Output {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match answers(args) {
-        Ok(text) => print(&text),
-        Err(error) => {
-            eprintln!("weft simulate: {error:#}");
+    let printed = answers(args).map_err(|error| format!("{error:#}"));
+    match printed.and_then(|text| out(&format!("{text}\n"))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            complain("weft simulate", &line);
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Who reads no further (`weft simulate … | head`) has what it wanted.
-fn print(text: &str) -> ExitCode {
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("weft simulate: cannot print: {error}");
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -10,4 +10,5 @@ pub(crate) mod hdr;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod live;
+pub(crate) mod page_file;
 pub(crate) mod table;

@@ -52,7 +52,11 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
-    pub(super) fn behaviour(&self) -> Result<Behaviour, String> {
+    /// What it does at first.
+    ///
+    /// # Errors
+    /// One line, where it makes no sense.
+    pub(crate) fn behaviour(&self) -> Result<Behaviour, String> {
         let status = |text: &String| {
             let (status, weight) = text.split_once('=')?;
             Some((status.parse().ok()?, weight.parse().ok()?))

@@ -54,7 +54,7 @@ async fn an_exercise_can_be_ended_in_the_middle_of_a_step() {
 async fn a_second_interrupt_leaves_what_is_in_flight() {
     let upstream = Upstream::start("--latency|1h").await;
     let child = start(&format!(
-        "http://{} --rate 50 --timeout 2h --duration 10m -c 2 --output json",
+        "http://{} --rate 50 --timeout 1h --duration 10m -c 2 --output json",
         upstream.address
     ));
     upstream.busy().await;

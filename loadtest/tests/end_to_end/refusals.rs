@@ -1,11 +1,12 @@
 //! What cannot work costs one line and has its own exit code.
 
 use std::net::Ipv4Addr;
+use std::process::Stdio;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::process::{Ended, Upstream, load, undisturbed};
+use crate::process::{Ended, Upstream, command, finish, load, undisturbed};
 
 /// A server of its own that answers the first bytes of every connection with `answer` and closes.
 async fn answering(answer: &'static [u8]) -> String {
@@ -47,14 +48,65 @@ async fn flags_that_make_no_sense_are_refused_with_2() {
         ("breaker http://127.0.0.1:1/ --rate 5", "--callers"),
         ("breaker http://127.0.0.1:1/ --expect-limit 5", "--ledger"),
         ("compare /no/such/a /no/such/b", "/no/such/a"),
+        ("http://127.0.0.1:1/ --timeout 2h", "must be at most an hour"),
+        // What clap finds.
+        ("http://127.0.0.1:1/ --no-such-flag", "there is no such flag"),
+        ("http://127.0.0.1:1/ --connections -1", "must be a whole number"),
+        ("", "URL>... is missing"),
+        ("compare a", "<B.json> is missing"),
+        ("serve --listen nonsense", "must be ADDRESS:PORT"),
+        ("serve --latency soon", "--latency"),
     ] {
         let ended = load(line).await;
         refused(&ended, 2, words);
         assert_eq!(ended.out, "", "{line}");
     }
-    // What clap itself refuses has its code too.
-    assert_eq!(load("http://127.0.0.1:1/ --no-such-flag").await.code, 2);
-    assert_eq!(load("").await.code, 2);
+    for asked in ["--help", "--version", "compare --help"] {
+        let ended = load(asked).await;
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{asked}: {ended:?}");
+        assert!(ended.out.contains("weft-load"), "{asked}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_takes_nothing_is_one_line_and_one_that_nobody_reads_is_none() {
+    let upstream = Upstream::start("").await;
+    let line = format!("http://{} --rate 20 --duration 100ms", upstream.address);
+    for line in [line.as_str(), "--help"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let child = command(line).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        refused(
+            &finish(child).await,
+            1,
+            "standard output: cannot be written: No space left",
+        );
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = command(line).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = finish(child).await;
+        assert!(
+            ended.err.is_empty() && [0, 8].contains(&ended.code),
+            "{line}: {ended:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_written_is_found_before_the_run_and_the_rest_is_printed_all_the_same() {
+    let upstream = Upstream::start("").await;
+    let line = format!("http://{} --rate 20 --duration 100ms", upstream.address);
+    let ended = load(&format!("{line} --html /no/such/folder/run.html")).await;
+    refused(&ended, 2, "--html \"/no/such/folder/run.html\"");
+    assert_eq!(
+        (
+            upstream.ledger().await["requests"]["total"].as_u64(),
+            ended.out.as_str()
+        ),
+        (Some(0), "")
+    );
+    let ended = load(&format!("{line} --html /dev/full --output json")).await;
+    refused(&ended, 1, "--html \"/dev/full\": cannot be written");
+    assert_eq!(ended.json()["requests"]["answered"], 2, "there is a report: {ended:?}");
 }
 
 #[tokio::test]
@@ -94,7 +146,7 @@ async fn a_target_of_another_protocol_is_7_and_says_what_was_spoken() {
         }
     }
     let plain = load(&format!("https://{http}/ --insecure")).await;
-    refused(&plain, 6, "the target speaks no TLS");
+    refused(&plain, 6, "the target does not speak TLS");
 }
 
 #[tokio::test]
