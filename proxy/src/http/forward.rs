@@ -187,16 +187,14 @@ async fn relay(
     };
     let destination = &forward.choice.destinations()[place];
     exchange.set_destination(&cluster.labels);
+    let failed = |failure| Failed {
+        failure,
+        route: Some(route.clone()),
+    };
     if parts.method == Method::CONNECT {
         let client = client_upgrade.ok_or(RequestFailure::Method)?;
         let reached = connect::open(context, cluster, exchange).await;
-        return match reached {
-            Ok(reached) => Ok(Reply::Connected(reached, client)),
-            Err(failure) => Err(Failed {
-                failure,
-                route: Some(route.clone()),
-            }),
-        };
+        return reached.map(|reached| Reply::Connected(reached, client)).map_err(failed);
     }
     let limit = match exchange.is_grpc() {
         true => grpc::limit(forward.timeout, forward.grpc_timeout_max, grpc::timeout(&parts.headers)),
@@ -215,19 +213,13 @@ async fn relay(
     let client_upgrade = client_upgrade.filter(|_| version != Version::HTTP_2);
     let body = incoming.take().map(|incoming| RequestBody::new(incoming, copies));
     let (answered, deadline) = transmit(context, &cluster, forward, parts, body, limit, exchange).await;
-    let mut answer = answered.map_err(|failure| Failed {
-        failure: blame(context, exchange, failure),
-        route: Some(route.clone()),
-    })?;
+    let mut answer = answered.map_err(|failure| failed(blame(context, exchange, failure)))?;
     dress(context, &mut answer, &sent_as, destination, exchange);
     filter::remember(cookies, answer.response.headers_mut());
     match (answer.response.status(), client_upgrade) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => Ok(Reply::Tunnel(answer, client)),
         // Nobody asked for it (RFC 9110, section 15.2.2).
-        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Failed {
-            failure: Failure::Upstream(UpstreamFailure::Protocol),
-            route: Some(route.clone()),
-        }),
+        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(failed(Failure::Upstream(UpstreamFailure::Protocol))),
         _ => Ok(Reply::Upstream(answer, deadline)),
     }
 }

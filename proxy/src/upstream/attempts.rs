@@ -80,19 +80,10 @@ pub(crate) async fn send(
         let tried = try_once(worker, cluster, limit, slot, &tries, exchange).await;
         observe(&tried, exchange);
         let Some(policy) = policy else { return tried };
-        let number = match judge(policy, retries, &tried, slot.is_some(), exchange) {
-            Decision::Retry { number } => number,
-            Decision::Final => {
-                if retries > 0 && tried.is_ok() {
-                    counters.successes.increment();
-                }
-                return tried;
-            }
-            Decision::Exhausted => {
-                counters.exhausted.increment();
-                exchange.raise(Flag::Urx);
-                return tried;
-            }
+        let decision = judge(policy, retries, &tried, slot.is_some(), exchange);
+        let Decision::Retry { number } = decision else {
+            count_end(&decision, retries, &tried, counters, exchange);
+            return tried;
         };
         if slot.is_none() && !replay.as_ref().is_some_and(|replay| replay.is_whole()) {
             // Too much of it is gone to be sent again.
@@ -122,6 +113,22 @@ pub(crate) async fn send(
         counters.made.increment();
         retries = number;
         tokio::time::sleep(backoff(policy, number, worker.random())).await;
+    }
+}
+
+/// Counts how a request ended that is not tried again.
+fn count_end(
+    decision: &Decision,
+    retries: u32,
+    tried: &Result<Answer, Failure>,
+    counters: &RetryCounters,
+    exchange: &mut Exchange,
+) {
+    if *decision == Decision::Exhausted {
+        counters.exhausted.increment();
+        exchange.raise(Flag::Urx);
+    } else if retries > 0 && tried.is_ok() {
+        counters.successes.increment();
     }
 }
 
