@@ -11,6 +11,7 @@ mod http;
 mod listener;
 mod node;
 mod open_files;
+mod passing;
 mod shared;
 mod snapshot;
 mod tcp;

@@ -8,10 +8,10 @@ use weft_xds::pb;
 use super::context::Context;
 use super::defaults;
 use super::error::{At, Outcome, Problem, invalid, refuse, unsupported};
-use super::headers::level;
+use super::headers::{Levels, levels};
 use super::matcher::substitution;
 use super::policy;
-use super::route::{Inherited, Levels, destination};
+use super::route::{Inherited, destination};
 use super::value::{duration, limit, number, port};
 
 /// How requests are sent on.
@@ -150,18 +150,7 @@ fn weighted_destination(
         !source.typed_per_filter_config.is_empty(),
         "weighted_clusters.clusters.typed_per_filter_config",
     );
-    let own = Levels {
-        request: level(
-            &source.request_headers_to_add,
-            &source.request_headers_to_remove,
-            "request_headers",
-        )?,
-        response: level(
-            &source.response_headers_to_add,
-            &source.response_headers_to_remove,
-            "response_headers",
-        )?,
-    };
+    let own = levels!(source);
     let weight = number(source.weight.as_ref()).unwrap_or(0);
     let operations = inherited.join(levels, Some(&own));
     let mut destination = destination(context, &source.name, weight, operations).at("name")?;

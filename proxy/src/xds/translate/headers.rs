@@ -3,7 +3,32 @@ use weft_xds::pb;
 
 use super::error::{At, Outcome, Problem, invalid};
 
-/// Header operations of one level.
+/// Header operations of a level, for both ways.
+pub(super) struct Levels {
+    pub(super) request: HeaderLevel,
+    pub(super) response: HeaderLevel,
+}
+
+/// The [`Levels`] of a message: tables, virtual hosts, routes and weighted clusters have fields of the same names.
+macro_rules! levels {
+    ($source:expr) => {
+        $crate::xds::translate::headers::Levels {
+            request: $crate::xds::translate::headers::level(
+                &$source.request_headers_to_add,
+                &$source.request_headers_to_remove,
+                "request_headers",
+            )?,
+            response: $crate::xds::translate::headers::level(
+                &$source.response_headers_to_add,
+                &$source.response_headers_to_remove,
+                "response_headers",
+            )?,
+        }
+    };
+}
+pub(super) use levels;
+
+/// Header operations of one way.
 pub(super) fn level(add: &[pb::core::HeaderValueOption], remove: &[String], field: &str) -> Outcome<HeaderLevel> {
     let mut level = HeaderLevel::default();
     for (index, name) in remove.iter().enumerate() {

@@ -2,8 +2,7 @@ use std::sync::Arc;
 
 use weft_proxy_core::Provenance;
 use weft_proxy_core::route::{
-    Action, Bindings, Destination, DirectResponse, HeaderLevel, HeaderOps, RequireTls, Route, RouteTable, SplitKey,
-    VirtualHost,
+    Action, Bindings, Destination, DirectResponse, HeaderOps, RequireTls, Route, RouteTable, SplitKey, VirtualHost,
 };
 use weft_xds::pb;
 
@@ -11,7 +10,7 @@ use super::action;
 use super::context::{Context, Translated, translate};
 use super::defaults;
 use super::error::{At, Outcome, Problem, TranslateError, invalid, refuse, unsupported};
-use super::headers::level;
+use super::headers::{Levels, levels};
 use super::matcher::route_match;
 use super::policy;
 use super::value::{number, provenance};
@@ -25,12 +24,6 @@ pub fn route_table(
     bindings: &mut Bindings,
 ) -> Result<Translated<RouteTable>, TranslateError> {
     translate(&source.name, bindings, |context| table(context, source))
-}
-
-/// Header operations of a level, for both ways.
-pub(super) struct Levels {
-    pub(super) request: HeaderLevel,
-    pub(super) response: HeaderLevel,
 }
 
 /// What a route inherits.
@@ -81,18 +74,7 @@ pub(super) fn table(context: &mut Context<'_>, source: &pb::route::RouteConfigur
         !source.cluster_specifier_plugins.is_empty(),
         "cluster_specifier_plugins",
     );
-    let own = Levels {
-        request: level(
-            &source.request_headers_to_add,
-            &source.request_headers_to_remove,
-            "request_headers",
-        )?,
-        response: level(
-            &source.response_headers_to_add,
-            &source.response_headers_to_remove,
-            "response_headers",
-        )?,
-    };
+    let own = levels!(source);
     let hosts = source.virtual_hosts.iter().enumerate();
     let hosts = hosts.map(|(index, host)| virtual_host(context, source, &own, host).at_index("virtual_hosts", index));
     Ok(RouteTable::new(
@@ -135,18 +117,7 @@ fn virtual_host(
         }
         Err(_) => return Err(invalid(source.require_tls, "a requirement")).at("require_tls"),
     };
-    let own = Levels {
-        request: level(
-            &source.request_headers_to_add,
-            &source.request_headers_to_remove,
-            "request_headers",
-        )?,
-        response: level(
-            &source.response_headers_to_add,
-            &source.response_headers_to_remove,
-            "response_headers",
-        )?,
-    };
+    let own = levels!(source);
     let bytes_max = number(table.max_direct_response_body_size_bytes.as_ref());
     let inherited = Inherited {
         table,
@@ -188,18 +159,7 @@ fn route(
     );
     context.ignore_if(source.request_body_buffer_limit.is_some(), "request_body_buffer_limit");
     let provenance = provenance(source.metadata.as_ref());
-    let own = Levels {
-        request: level(
-            &source.request_headers_to_add,
-            &source.request_headers_to_remove,
-            "request_headers",
-        )?,
-        response: level(
-            &source.response_headers_to_add,
-            &source.response_headers_to_remove,
-            "response_headers",
-        )?,
-    };
+    let own = levels!(source);
     let matcher = source.r#match.as_ref().ok_or(Problem::Missing).at("match")?;
     let matcher = route_match(matcher).at("match")?;
     let key = split_key(provenance.as_ref(), inherited, virtual_host, index, source);
