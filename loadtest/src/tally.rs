@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::client::answer::Answer;
+use crate::client::answer::{Answer, Sign};
 use crate::client::{Failure, Kind, Phase};
 
 /// Longest latency that is told apart from longer ones: an hour, in microseconds.
@@ -21,6 +21,8 @@ const REASONS_MAX: usize = 128;
 const GRPC_STATUSES: usize = 18;
 /// Statuses: 0 to 999.
 const STATUSES: usize = 1000;
+/// weft's reasons for which a limit of a circuit breaker refuses; Envoy says the same by its flag `UO`.
+const OVERFLOWS: [&str; 3] = ["local.admit.connections", "local.admit.pending", "local.admit.requests"];
 
 /// Latencies in microseconds.
 pub(crate) fn histogram() -> Histogram<u64> {
@@ -57,10 +59,12 @@ pub(crate) struct Tally {
     pub(crate) service_time: Histogram<u64>,
     /// From the intended to the actual one, where a connection was free: the generator's own delay.
     pub(crate) pacing: Histogram<u64>,
-    /// Service times of all that was answered by the service itself.
+    /// Service times of all that was served: below 400 and, where gRPC is spoken, with status 0.
     pub(crate) served: Histogram<u64>,
-    /// Service times of local replies of a mesh: what a refusal costs its caller.
+    /// Service times of local replies of a mesh.
     pub(crate) refusals: Histogram<u64>,
+    /// Service times of those that a limit of a circuit breaker refused: what a refusal costs its caller.
+    pub(crate) overflows: Histogram<u64>,
     codes: Box<[u64; STATUSES]>,
     grpc_codes: [u64; GRPC_STATUSES],
     errors: [[u64; Kind::ALL.len()]; Phase::ALL.len()],
@@ -68,6 +72,8 @@ pub(crate) struct Tally {
     pub(crate) flags: BTreeMap<&'static str, u64>,
     /// Local replies of a mesh by weft's reason; by Envoy's flag where there is no reason.
     pub(crate) reasons: BTreeMap<String, u64>,
+    /// Those among them that a limit of a circuit breaker refused.
+    pub(crate) overflow_reasons: BTreeMap<String, u64>,
     /// Answers that refuse the request: errors, and 4xx.
     pub(crate) refused: u64,
     /// Answers that say that the service failed at the request.
@@ -90,11 +96,13 @@ impl Tally {
             pacing: histogram(),
             served: histogram(),
             refusals: histogram(),
+            overflows: histogram(),
             codes: Box::new([0; STATUSES]),
             grpc_codes: [0; GRPC_STATUSES],
             errors: Default::default(),
             flags: BTreeMap::new(),
             reasons: BTreeMap::new(),
+            overflow_reasons: BTreeMap::new(),
             refused: 0,
             answered_errors: 0,
             not_serving: 0,
@@ -130,6 +138,7 @@ impl Tally {
         self.not_serving += u64::from(answer.not_serving);
         self.bytes_in += answer.bytes;
         match &answer.sign {
+            None if answer.is_refused() => {}
             None => self.served.saturating_record(service_time),
             Some(sign) => {
                 self.refusals.saturating_record(service_time);
@@ -137,20 +146,15 @@ impl Tally {
                     *self.flags.entry(flag).or_default() += 1;
                 }
                 // Envoy gives no reason beside its flag.
-                self.reason(sign.reason.as_deref().or(sign.flag).unwrap_or("unknown"), 1);
+                let reason = sign.reason.as_deref().or(sign.flag).unwrap_or("unknown");
+                count(&mut self.reasons, reason, 1);
+                if is_overflow(sign) {
+                    self.overflows.saturating_record(service_time);
+                    count(&mut self.overflow_reasons, reason, 1);
+                }
             }
         }
         Some(latency)
-    }
-
-    fn reason(&mut self, reason: &str, count: u64) {
-        if let Some(known) = self.reasons.get_mut(reason) {
-            *known += count;
-        } else if self.reasons.len() < REASONS_MAX {
-            self.reasons.insert(reason.to_owned(), count);
-        } else {
-            *self.reasons.entry("(others)".to_owned()).or_default() += count;
-        }
     }
 
     /// A send that never happened has waited at least this long.
@@ -167,6 +171,7 @@ impl Tally {
             (&mut self.pacing, &other.pacing),
             (&mut self.served, &other.served),
             (&mut self.refusals, &other.refusals),
+            (&mut self.overflows, &other.overflows),
         ] {
             mine.add(theirs).expect("all histograms of a run have the same bounds");
         }
@@ -183,7 +188,10 @@ impl Tally {
             *self.flags.entry(flag).or_default() += count;
         }
         for (reason, count) in &other.reasons {
-            self.reason(reason, *count);
+            self::count(&mut self.reasons, reason, *count);
+        }
+        for (reason, count) in &other.overflow_reasons {
+            self::count(&mut self.overflow_reasons, reason, *count);
         }
         self.refused += other.refused;
         self.answered_errors += other.answered_errors;
@@ -225,6 +233,21 @@ impl Tally {
     }
 }
 
+/// Whether a limit of a circuit breaker has refused, and not, say, a time limit or the want of a healthy endpoint.
+fn is_overflow(sign: &Sign) -> bool {
+    sign.flag == Some("UO") || sign.reason.as_deref().is_some_and(|reason| OVERFLOWS.contains(&reason))
+}
+
+fn count(reasons: &mut BTreeMap<String, u64>, reason: &str, more: u64) {
+    if let Some(known) = reasons.get_mut(reason) {
+        *known += more;
+    } else if reasons.len() < REASONS_MAX {
+        reasons.insert(reason.to_owned(), more);
+    } else {
+        *reasons.entry("(others)".to_owned()).or_default() += more;
+    }
+}
+
 /// Whole microseconds, at least one: a histogram knows no zero.
 pub(crate) fn microseconds(from: u64, to: u64) -> u64 {
     (to.saturating_sub(from) / 1000).max(1)
@@ -233,7 +256,6 @@ pub(crate) fn microseconds(from: u64, to: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::answer::Sign;
 
     fn outcome(intended: u64, sent: u64, ended: u64, result: Result<Answer, Failure>) -> Outcome {
         Outcome {
@@ -276,6 +298,39 @@ mod tests {
         assert_eq!((one.answered(), one.failed(), one.unsent), (3, 1, 1));
         assert_eq!((one.refused, one.answered_errors), (2, 1));
         assert_eq!((one.latency.len(), one.bytes_in, one.bytes_out), (4, 300, 40));
+    }
+
+    #[test]
+    fn only_limits_refuse_and_only_what_went_well_is_served() {
+        let signed = |flag, reason: &str| {
+            let reason = (!reason.is_empty()).then(|| reason.to_owned());
+            Some(Box::new(Sign { flag, reason }))
+        };
+        for (status, grpc_status, sign, wanted) in [
+            (200, None, None, (1, 0)),
+            (200, Some(0), None, (1, 0)),
+            (200, Some(14), None, (0, 0)),
+            (404, None, None, (0, 0)),
+            (503, None, None, (0, 0)),
+            (503, None, signed(Some("UO"), ""), (0, 1)),
+            (503, None, signed(Some("UO"), "local.admit.pending"), (0, 1)),
+            (503, None, signed(None, "local.admit.connections"), (0, 1)),
+            (503, None, signed(None, "upstream.pick.no_endpoint"), (0, 0)),
+            (504, None, signed(None, "upstream.response.timeout"), (0, 0)),
+            (429, None, signed(Some("RL"), ""), (0, 0)),
+        ] {
+            let mut tally = Tally::new();
+            let named = format!("{status} {grpc_status:?} {sign:?}");
+            let answer = Answer {
+                grpc_status,
+                sign,
+                ..answer(status)
+            };
+            tally.record(&outcome(0, 0, 1, Ok(answer)));
+            let refused: u64 = tally.overflow_reasons.values().sum();
+            assert_eq!((tally.served.len(), tally.overflows.len()), wanted, "{named}");
+            assert_eq!(refused, tally.overflows.len(), "{named}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
+use weft_loadtest::print;
 
 use super::book::{Book, Follow, rules_folder};
 use super::report::{Output, Report};
@@ -127,8 +128,7 @@ async fn whole(play: &Play, settings: &Settings) -> Result<End> {
         addresses: addresses(play),
     };
     if settings.output == Output::Json {
-        // A reader that has gone is no reason to fail.
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        print::out(&format!("{}\n", serde_json::to_string_pretty(&report)?)).map_err(anyhow::Error::msg)?;
     }
     let failed: Vec<&str> = report
         .steps

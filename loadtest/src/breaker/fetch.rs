@@ -1,10 +1,9 @@
 //! Small questions to admin ports.
 
-use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -14,30 +13,58 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Bytes of its answer at the most.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Asks once. The error is one line that names the place.
-pub(super) async fn fetch(method: Method, url: &str) -> Result<Bytes, String> {
-    match tokio::time::timeout(LIMIT, ask(method, url)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(problem)) => Err(format!("{url}: {problem}")),
-        Err(_) => Err(format!("{url}: no answer within {} s", LIMIT.as_secs())),
+/// Why there is no answer. Each is one line that names the place.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    /// It is no address of an admin port.
+    #[error("{url}: must be http://host:port/path")]
+    Address { url: String },
+    /// Nobody is there, or nobody answers in time.
+    #[error("{url}: cannot be asked: {problem}")]
+    Unreached { url: String, problem: String },
+    /// It answers, but not that.
+    #[error("{url}: answered {status}")]
+    Status { url: String, status: StatusCode },
+}
+
+/// Checks an address without asking there.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn check(url: &str) -> Result<Uri, FetchError> {
+    let uri = url
+        .parse::<Uri>()
+        .ok()
+        .filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()));
+    uri.ok_or_else(|| FetchError::Address { url: url.to_owned() })
+}
+
+/// Asks once.
+pub(super) async fn fetch(method: Method, url: &str) -> Result<Bytes, FetchError> {
+    let uri = check(url)?;
+    let unreached = |problem| FetchError::Unreached {
+        url: url.to_owned(),
+        problem,
+    };
+    match tokio::time::timeout(LIMIT, ask(method, &uri)).await {
+        Ok(Ok((status, bytes))) if status.is_success() => Ok(bytes),
+        Ok(Ok((status, _))) => Err(FetchError::Status {
+            url: url.to_owned(),
+            status,
+        }),
+        Ok(Err(problem)) => Err(unreached(problem)),
+        Err(_) => Err(unreached(format!("no answer within {} s", LIMIT.as_secs()))),
     }
 }
 
-async fn ask(method: Method, url: &str) -> Result<Bytes, String> {
-    let uri: Uri = url.parse().map_err(|_| "must be http://host:port/path".to_owned())?;
-    let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
-        return Err("must be http://host:port/path".to_owned());
-    };
+async fn ask(method: Method, uri: &Uri) -> Result<(StatusCode, Bytes), String> {
+    let host = uri.host().unwrap_or_default();
     let place = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80));
-    let address = place
-        .to_socket_addrs()
-        .map_err(|error| error.to_string())?
-        .next()
-        .ok_or("has no address")?;
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(place).await.map_err(|error| error.to_string())?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
+    // How it ends shows in the answer.
     tokio::task::spawn(async move { drop(connection.await) });
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::builder()
@@ -48,12 +75,6 @@ async fn ask(method: Method, url: &str) -> Result<Bytes, String> {
         .map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), BYTES_MAX)
-        .collect()
-        .await
-        .map_err(|error| error.to_string())?;
-    if !status.is_success() {
-        return Err(format!("answered {status}"));
-    }
-    Ok(body.to_bytes())
+    let body = Limited::new(response.into_body(), BYTES_MAX).collect().await;
+    Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
 }

@@ -4,10 +4,14 @@
 
 mod exercise;
 mod fetch;
-mod figures;
 mod findings;
 mod flags;
+mod json;
+mod ledger;
+mod look;
+mod metrics;
 mod page;
+mod text;
 
 pub(crate) use exercise::run;
 pub(crate) use flags::BreakerArgs;

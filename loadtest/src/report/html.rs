@@ -185,7 +185,7 @@ pub(crate) fn tiles<'a>(tiles: impl IntoIterator<Item = (&'a str, String)>) -> S
 }
 
 /// Text as HTML has it.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
