@@ -9,28 +9,26 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::breaker::{self, BreakerArgs};
-use crate::client::connect::{Unreached, connect};
-use crate::client::timer::Timer;
-use crate::client::{Failure, Kind, Phase};
+use crate::client::response::HEADERS_MAX;
+use crate::client::{Kind, Phase};
 use crate::exit::Exit;
 use crate::expect::{self, Held};
 use crate::flags::{CompareArgs, CompareOutput, Output, RunArgs, Settings};
 use crate::print::{complain, out};
+use crate::reach::{PRESENT, reach};
 use crate::refusal::refuse;
 use crate::report::page_file::PageFile;
 use crate::report::{self, live::Live};
 use crate::run::{self, Outcome};
-use crate::scenario::{Origin, Scenario};
+use crate::scenario::Scenario;
 use crate::serve::{self, ServeArgs};
 use crate::target::{self, TargetError};
 
@@ -84,7 +82,7 @@ pub fn run(args: Args, program: &str) -> ExitCode {
 }
 
 /// What ends a run before its report: the exit code and one line.
-type Refusal = (Exit, String);
+pub(crate) type Refusal = (Exit, String);
 
 /// What to send, and when, out of the flags of a run.
 fn prepare(args: &RunArgs) -> Result<(Arc<Scenario>, Settings), Refusal> {
@@ -228,67 +226,6 @@ fn look_up(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
     Ok(found.collect())
 }
 
-/// Connects to every origin once, so that a target that is not there costs one line and no run.
-async fn reach(scenario: &Scenario) -> Result<(), Refusal> {
-    for origin in &scenario.origins {
-        let limit = tokio::time::timeout(scenario.timeout, reach_one(origin)).await;
-        let unreached = match limit {
-            Ok(Ok(())) => continue,
-            Ok(Err(unreached)) => unreached,
-            Err(_) => Failure::new(Phase::Connect, Kind::Timeout).into(),
-        };
-        let place = format!("{}:{} ({})", origin.host, origin.port, origin.addresses[0].ip());
-        let cause = unreached.cause.map(|cause| cause.to_string());
-        let cause = cause.as_deref().and_then(|cause| cause.lines().next());
-        let cause = cause.unwrap_or(unreached.failure.kind.name());
-        return Err(match (unreached.failure.phase, unreached.failure.kind) {
-            (Phase::Tls, Kind::Protocol) => (
-                Exit::Tls,
-                format!(
-                    "{place}: TLS failed: {cause}: the target does not speak TLS, or not {}",
-                    scenario.protocol.name()
-                ),
-            ),
-            (Phase::Tls, Kind::Rejected) => (
-                Exit::Tls,
-                format!("{place}: TLS failed: the target refused us: {cause}{PRESENT}"),
-            ),
-            (Phase::Tls, _) => (Exit::Tls, format!("{place}: TLS failed: {cause}")),
-            _ => (Exit::Connect, format!("{place}: cannot connect: {cause}")),
-        });
-    }
-    Ok(())
-}
-
-/// What helps where a server refuses a client.
-const PRESENT: &str = "; --cert and --key present a certificate";
-/// How long a server is given to refuse our certificate: in TLS 1.3 it does so after the handshake (RFC 8446 4.4.2.4).
-const SECOND_THOUGHTS: Duration = Duration::from_millis(150);
-
-async fn reach_one(origin: &Origin) -> Result<(), Unreached> {
-    let mut stream = connect(origin, 0, &Timer::new()).await?;
-    if origin.tls.is_none() {
-        return Ok(());
-    }
-    let mut byte = [0];
-    match tokio::time::timeout(SECOND_THOUGHTS, stream.read(&mut byte)).await {
-        // A server that speaks first, as HTTP/2 servers do, or that tires of a silent client, has let us in.
-        Ok(Ok(_)) | Err(_) => Ok(()),
-        Ok(Err(cause)) => {
-            let failure = Failure::of_io(Phase::Tls, &cause);
-            // A reset without a word says nothing about TLS; the run will show what it means.
-            if failure.kind == Kind::Rejected {
-                Err(Unreached {
-                    failure,
-                    cause: Some(cause),
-                })
-            } else {
-                Ok(())
-            }
-        }
-    }
-}
-
 /// Ctrl-C and the wish of whoever runs us to end; each asks again.
 fn interrupts() -> mpsc::Receiver<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -313,6 +250,10 @@ fn ended(outcome: &Outcome, expected: bool) -> Result<Exit, Refusal> {
             (_, Kind::Protocol) => (
                 Exit::Protocol,
                 format!("{line}: the target does not speak {}", outcome.scenario.protocol.name()),
+            ),
+            (_, Kind::Oversized) => (
+                Exit::Failed,
+                format!("{line}: more than {HEADERS_MAX} header fields, or a head of more than 64 KiB"),
             ),
             (Phase::Connect, _) => (Exit::Connect, line),
             (Phase::Tls, Kind::Rejected) => (Exit::Tls, line + PRESENT),

@@ -11,6 +11,7 @@ mod flags;
 mod grpc;
 pub mod print;
 mod rate;
+mod reach;
 pub mod refusal;
 mod report;
 mod run;

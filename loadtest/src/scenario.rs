@@ -80,30 +80,55 @@ pub(crate) struct Message {
     pub(crate) reply: Reply,
 }
 
+/// Whether a response has a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResponseBody {
+    /// Its head says so.
+    AsFramed,
+    /// Whatever its head says, it has none: the method is HEAD (RFC 9110 9.3.2).
+    Never,
+}
+
+/// What a request wants to become of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It stays open.
+    Keep,
+    /// It is closed: the request says `connection: close`.
+    Close,
+}
+
+/// Whether a request may reach the service twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Its method is idempotent (RFC 9110 9.2.2).
+    Harmless,
+    /// It might be done twice.
+    Never,
+}
+
+/// A request of HTTP/1.1.
+#[derive(Clone, Debug)]
+pub(crate) struct Plain {
+    /// Head and body.
+    pub(crate) bytes: Bytes,
+    /// Of its response.
+    pub(crate) body: ResponseBody,
+    /// What follows it on its connection.
+    pub(crate) after: After,
+    /// Whether it is sent again where its connection was closed under it.
+    pub(crate) repeat: Repeat,
+}
+
 /// What is sent.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
-    /// Head and body as HTTP/1.1 has them.
-    Http1 {
-        /// The bytes.
-        bytes: Bytes,
-        /// The method is HEAD: its response has no body.
-        head_only: bool,
-    },
+    /// A request of HTTP/1.1.
+    Http1(Plain),
     /// A message of HTTP/2.
     Http2(Box<Message>),
     /// Bytes that have to come back.
     Echo(Bytes),
-}
-
-impl Payload {
-    /// Its length: of HTTP/2's head, as it was before compression, nothing is counted.
-    pub(crate) fn bytes(&self) -> u64 {
-        match self {
-            Self::Http1 { bytes, .. } | Self::Echo(bytes) => bytes.len() as u64,
-            Self::Http2(message) => message.body.len() as u64,
-        }
-    }
 }
 
 /// A request as it is sent.

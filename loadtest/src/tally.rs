@@ -39,14 +39,18 @@ pub(crate) fn histogram_of_a_second() -> Histogram<u32> {
 pub(crate) struct Outcome {
     /// When it should have been sent.
     pub(crate) intended: u64,
-    /// When it was.
+    /// When a free place for it was found.
+    pub(crate) taken: u64,
+    /// When it was sent: its connection, and its stream where there are streams, were in hand.
     pub(crate) sent: u64,
     /// When it was over.
     pub(crate) ended: u64,
-    /// Bytes of the request.
+    /// Bytes of the request that were written.
     pub(crate) bytes_out: u64,
     /// It went over a connection that had carried one before.
     pub(crate) reused: bool,
+    /// Connections that were closed under it before they took it.
+    pub(crate) lost: u64,
     pub(crate) result: Result<Answer, Failure>,
 }
 
@@ -84,6 +88,8 @@ pub(crate) struct Tally {
     pub(crate) bytes_out: u64,
     pub(crate) opened: u64,
     pub(crate) reused: u64,
+    /// Connections that were closed under a request, which was sent again.
+    pub(crate) lost: u64,
     /// Intended sends for which no connection came free before the end.
     pub(crate) unsent: u64,
 }
@@ -110,6 +116,7 @@ impl Tally {
             bytes_out: 0,
             opened: 0,
             reused: 0,
+            lost: 0,
             unsent: 0,
         }
     }
@@ -118,6 +125,7 @@ impl Tally {
     pub(crate) fn record(&mut self, outcome: &Outcome) -> Option<u64> {
         self.bytes_out += outcome.bytes_out;
         self.reused += u64::from(outcome.reused);
+        self.lost += outcome.lost;
         let answer = match &outcome.result {
             Ok(answer) => answer,
             Err(failure) => {
@@ -200,6 +208,7 @@ impl Tally {
         self.bytes_out += other.bytes_out;
         self.opened += other.opened;
         self.reused += other.reused;
+        self.lost += other.lost;
         self.unsent += other.unsent;
     }
 
@@ -260,10 +269,12 @@ mod tests {
     fn outcome(intended: u64, sent: u64, ended: u64, result: Result<Answer, Failure>) -> Outcome {
         Outcome {
             intended,
+            taken: intended,
             sent,
             ended,
             bytes_out: 10,
             reused: true,
+            lost: 0,
             result,
         }
     }

@@ -2,8 +2,8 @@
 //! owns: the form of URLs, of headers, of a request's head.
 //! may not touch: sockets; names are looked up by whom it is given.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
-
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +14,9 @@ use rustls::ClientConfig;
 use crate::client::tls::{self, TlsFlags};
 use crate::flags::{FlagError, RunArgs};
 use crate::grpc;
-use crate::scenario::{Message, Origin, Payload, Protocol, Reply, Scenario, Target, Tls};
+use crate::scenario::{
+    After, Message, Origin, Payload, Plain, Protocol, Repeat, Reply, ResponseBody, Scenario, Target, Tls,
+};
 
 /// URLs at the most.
 const URLS_MAX: usize = 1000;
@@ -352,10 +354,7 @@ impl Common<'_> {
 
     fn payload(&self, place: &Place) -> Result<Payload, FlagError> {
         Ok(match self.protocol {
-            Protocol::Http1 => Payload::Http1 {
-                bytes: self.request(&place.uri),
-                head_only: self.method == Method::HEAD,
-            },
+            Protocol::Http1 => Payload::Http1(self.plain(&place.uri)),
             Protocol::Http2 => Payload::Http2(self.message(place, self.body.clone(), Reply::Anything)?.into()),
             Protocol::Grpc => {
                 let body = match &self.args.descriptor {
@@ -382,7 +381,7 @@ impl Common<'_> {
         let mut parts = Parts::default();
         parts.scheme = Some(if place.tls { Scheme::HTTPS } else { Scheme::HTTP });
         let path = if grpc {
-            method_path(&place.uri)
+            method_path(&place.uri).into()
         } else {
             path(&place.uri)
         };
@@ -421,6 +420,29 @@ impl Common<'_> {
         Ok(Message { head, body, reply })
     }
 
+    fn plain(&self, uri: &Uri) -> Plain {
+        let mut members = self
+            .headers
+            .iter()
+            .filter(|(name, _)| *name == http::header::CONNECTION)
+            .flat_map(|(_, value)| value.as_bytes().split(|byte| *byte == b','));
+        Plain {
+            bytes: self.request(uri),
+            body: match self.method {
+                Method::HEAD => ResponseBody::Never,
+                _ => ResponseBody::AsFramed,
+            },
+            after: match members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"close")) {
+                true => After::Close,
+                false => After::Keep,
+            },
+            repeat: match self.method.is_idempotent() {
+                true => Repeat::Harmless,
+                false => Repeat::Never,
+            },
+        }
+    }
+
     /// Head and body as HTTP/1.1 has them (RFC 9112).
     fn request(&self, uri: &Uri) -> Bytes {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
@@ -454,13 +476,17 @@ impl Common<'_> {
     }
 }
 
-fn path(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", |path| path.as_str())
+/// Path and query; a query without a path is one of the root (RFC 9112 3.2.1).
+fn path(uri: &Uri) -> Cow<'_, str> {
+    match uri.path_and_query().map_or("/", |path| path.as_str()) {
+        query if query.starts_with('?') => format!("/{query}").into(),
+        path => path.into(),
+    }
 }
 
 /// The method of a gRPC URL; the health check where there is none.
 fn method_path(uri: &Uri) -> &str {
-    match path(uri) {
+    match uri.path() {
         "/" | "" => grpc::HEALTH_CHECK,
         path => path,
     }
@@ -489,7 +515,7 @@ mod tests {
     fn request(line: &str) -> String {
         let scenario = made(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         match &scenario.targets[0].payload {
-            Payload::Http1 { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
+            Payload::Http1(request) => String::from_utf8(request.bytes.to_vec()).unwrap(),
             Payload::Http2(message) => format!("{:?} {:?}", message.head, message.body),
             Payload::Echo(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
         }
@@ -500,6 +526,10 @@ mod tests {
         let agent = format!("user-agent: weft-load/{}\r\n", env!("CARGO_PKG_VERSION"));
         for (line, wanted) in [
             ("http://here", format!("GET / HTTP/1.1\r\nhost: here\r\n{agent}\r\n")),
+            (
+                "http://here?x=1",
+                format!("GET /?x=1 HTTP/1.1\r\nhost: here\r\n{agent}\r\n"),
+            ),
             (
                 "http://here:81/a?b=c",
                 format!("GET /a?b=c HTTP/1.1\r\nhost: here:81\r\n{agent}\r\n"),
@@ -515,6 +545,12 @@ mod tests {
         ] {
             assert_eq!(request(line), wanted, "{line}");
         }
+    }
+
+    #[test]
+    fn a_query_without_a_path_is_one_of_the_root_over_http2_too() {
+        let wanted = "http://here/?x=1";
+        assert!(request("http://here?x=1|--http2").contains(wanted));
     }
 
     #[test]

@@ -15,10 +15,10 @@ use super::timer::Timer;
 use super::{Failure, Kind, Phase};
 use crate::scenario::Origin;
 
-/// Opens a connection to one of the origin's addresses; `turn` says where to begin, so that all of them are used.
+/// Opens a connection to one of the origin's addresses; `turn` says where to begin, so that all of them are used. Where
+/// nobody listens, the next one is tried.
 pub(crate) async fn connect(origin: &Origin, turn: usize, timer: &Timer) -> Result<Stream, Unreached> {
-    let address = origin.addresses[turn % origin.addresses.len()];
-    let stream = until(timer, Phase::Connect, dial(address)).await??;
+    let stream = dial_any(&origin.addresses, turn, timer).await?;
     match &origin.tls {
         None => Ok(Stream::Plain(stream)),
         Some(tls) => until(timer, Phase::Tls, shake_hands(&tls.config, tls.name.clone(), stream)).await?,
@@ -52,6 +52,22 @@ impl From<Unreached> for Failure {
     fn from(unreached: Unreached) -> Self {
         unreached.failure
     }
+}
+
+async fn dial_any(addresses: &[SocketAddr], turn: usize, timer: &Timer) -> Result<TcpStream, Unreached> {
+    let mut told: Option<Unreached> = None;
+    for step in 0..addresses.len() {
+        let address = addresses[turn.wrapping_add(step) % addresses.len()];
+        match until(timer, Phase::Connect, dial(address)).await? {
+            Ok(stream) => return Ok(stream),
+            // What another address says tells more than that this machine has no IPv6, say.
+            Err(unreached) if told.as_ref().is_none_or(|known| known.failure.kind == Kind::Local) => {
+                told = Some(unreached);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(told.expect("a host without an address ends a run before it begins"))
 }
 
 async fn dial(address: SocketAddr) -> Result<TcpStream, Unreached> {

@@ -1,9 +1,12 @@
 //! Bytes that have to come back as they are.
 
+use std::io;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answer::Answer;
 use super::connect::until;
+use super::progress::Progress;
 use super::stream::Stream;
 use super::timer::Timer;
 use super::{Failure, Kind, Phase};
@@ -29,16 +32,28 @@ impl Echo {
     }
 
     /// Sends `payload` and waits until all of it has come back.
-    pub(crate) async fn exchange(&mut self, payload: &[u8], timer: &Timer) -> Result<Answer, Failure> {
-        let progress = std::cell::Cell::new(Phase::Send);
+    pub(crate) async fn exchange(
+        &mut self,
+        payload: &[u8],
+        timer: &Timer,
+        progress: &Progress,
+    ) -> Result<Answer, Failure> {
         let (mut reader, mut writer) = tokio::io::split(&mut self.stream);
         let send = async {
-            writer.write_all(payload).await?;
-            writer.flush().await?;
-            if progress.get() == Phase::Send {
-                progress.set(Phase::FirstByte);
+            let mut left = payload;
+            while !left.is_empty() {
+                let count = writer.write(left).await?;
+                if count == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                progress.wrote(count);
+                left = &left[count..];
             }
-            Ok::<(), std::io::Error>(())
+            writer.flush().await?;
+            if progress.phase() == Phase::Send {
+                progress.reached(Phase::FirstByte);
+            }
+            Ok::<(), io::Error>(())
         };
         let receive = async {
             let mut piece = [0; PIECE_BYTES];
@@ -47,11 +62,11 @@ impl Echo {
                 let wanted = piece.len().min(payload.len() - matched);
                 let count = reader.read(&mut piece[..wanted]).await?;
                 if count == 0 {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                progress.set(Phase::Body);
+                progress.reached(Phase::Body);
                 if piece[..count] != payload[matched..matched + count] {
-                    return Err(std::io::ErrorKind::InvalidData.into());
+                    return Err(io::ErrorKind::InvalidData.into());
                 }
                 matched += count;
             }
@@ -66,8 +81,8 @@ impl Echo {
                 reusable: true,
                 ..Answer::default()
             }),
-            Ok(Err(error)) => Err(Failure::of_io(progress.get(), &error)),
-            Err(_) => Err(Failure::new(progress.get(), Kind::Timeout)),
+            Ok(Err(error)) => Err(Failure::of_io(progress.phase(), &error)),
+            Err(_) => Err(progress.failed(Kind::Timeout)),
         }
     }
 }

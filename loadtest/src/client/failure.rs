@@ -5,7 +5,7 @@ use std::io;
 /// How far a request had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Its name was looked up.
+    /// Its name was looked up. That is done once and before the run, so that no request ever fails in it.
     Resolve,
     /// A connection was being opened.
     Connect,
@@ -56,6 +56,8 @@ pub(crate) enum Kind {
     Timeout,
     /// What came is not of the protocol that is spoken.
     Protocol,
+    /// A response's head has more fields or bytes than are read here.
+    Oversized,
     /// The server's certificate is not one that is trusted, or is another's.
     Untrusted,
     /// The server refused what we presented or offered (a TLS alert).
@@ -68,12 +70,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Refused,
         Self::Reset,
         Self::Closed,
         Self::Timeout,
         Self::Protocol,
+        Self::Oversized,
         Self::Untrusted,
         Self::Rejected,
         Self::Local,
@@ -88,6 +91,7 @@ impl Kind {
             Self::Closed => "closed",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
+            Self::Oversized => "oversized",
             Self::Untrusted => "untrusted",
             Self::Rejected => "rejected",
             Self::Local => "local",

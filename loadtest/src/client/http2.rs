@@ -7,99 +7,151 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream};
 use http::HeaderValue;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::answer::{Answer, grpc_status, sign};
 use super::connect::{connect, until};
 use super::message::{MessageReader, Said};
+use super::progress::Progress;
+use super::stream::Heard;
 use super::timer::Timer;
 use super::{Failure, Kind, Phase};
 use crate::scenario::{Message, Origin, Reply};
 
 /// Windows large enough that no response waits for us (RFC 9113 6.9).
 const WINDOW_BYTES: u32 = 1024 * 1024;
-/// Connections that one request is tried on before it has been sent: each may be going away.
-const CONNECTIONS_TRIED_MAX: usize = 3;
 /// Longest head of a response.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
 
 /// Where a response of gRPC names its status.
 const GRPC_STATUS: &str = "grpc-status";
 
+/// Connections that one request is tried on while it has not been taken: each may be going away.
+const CONNECTIONS_TRIED_MAX: usize = 3;
+
 /// A connection that several lanes share.
-#[derive(Default)]
 pub(crate) struct Shared {
-    open: RefCell<Option<Open>>,
+    open: RefCell<Option<Rc<Open>>>,
     /// One lane at a time opens it.
     opening: tokio::sync::Mutex<()>,
-    generation: Cell<u64>,
+    /// Which of the origin's addresses comes next.
+    turn: Cell<usize>,
 }
 
-#[derive(Clone)]
+/// The connection as it is now. Whoever has a request on it holds it; the last one to let go of it closes it.
 struct Open {
     sender: SendRequest<Bytes>,
-    generation: u64,
     /// It has carried a request.
-    used: Rc<Cell<bool>>,
+    used: Cell<bool>,
+    /// Bytes that came.
+    heard: Heard,
+    in_flight: Cell<usize>,
+    /// Told when a stream has ended.
+    freed: Notify,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// One of the streams that the server allows.
+struct StreamPermit<'a>(&'a Open);
+
+impl Drop for StreamPermit<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.0.freed.notify_one();
+    }
+}
+
+impl Open {
+    /// A stream, once the server allows one more. The library would wait as well, but not say until when.
+    async fn permit(&self) -> StreamPermit<'_> {
+        while self.in_flight.get() >= self.sender.current_max_send_streams() {
+            self.freed.notified().await;
+        }
+        self.in_flight.set(self.in_flight.get() + 1);
+        StreamPermit(self)
+    }
 }
 
 impl Shared {
-    /// Sends a request over the connection, which is opened if there is none; `opened` is told when it is. Also says whether
-    /// the connection had carried a request before.
+    /// A connection that begins with address number `turn`.
+    pub(crate) fn new(turn: usize) -> Self {
+        Self {
+            open: RefCell::default(),
+            opening: tokio::sync::Mutex::default(),
+            turn: Cell::new(turn),
+        }
+    }
+
+    /// Sends a request over the connection, which is opened if there is none; `opened` is told when it is.
     pub(crate) async fn exchange(
         &self,
         origin: &Origin,
-        turn: usize,
         message: &Message,
         timer: &Timer,
-        opened: impl FnOnce(),
-    ) -> (Result<Answer, Failure>, bool) {
-        let mut opened = Some(opened);
+        progress: &Progress,
+        opened: impl Fn(),
+    ) -> Result<Answer, Failure> {
         for _ in 0..CONNECTIONS_TRIED_MAX {
-            let open = match self.connection(origin, turn, timer, &mut opened).await {
-                Ok(open) => open,
-                Err(failure) => return (Err(failure), false),
+            let open = self.connection(origin, timer, &opened).await?;
+            let heard = open.heard.bytes();
+            let timeout = |_| {
+                // Not a byte came all that time: nobody knows whether anybody is there still.
+                if open.heard.bytes() == heard {
+                    self.forget(&open);
+                }
+                progress.failed(Kind::Timeout)
             };
             // A connection that is going away takes no request; this one has not been sent yet.
-            let sender = match until(timer, Phase::Send, open.sender.ready()).await {
-                Ok(Ok(sender)) => sender,
-                Ok(Err(_)) => {
-                    self.forget(open.generation);
+            let sender = match until(timer, Phase::Send, open.sender.clone().ready())
+                .await
+                .map_err(timeout)?
+            {
+                Ok(sender) => sender,
+                Err(_) => {
+                    self.forget(&open);
                     continue;
                 }
-                Err(timeout) => return (Err(timeout), open.used.get()),
             };
-            let reused = open.used.replace(true);
-            let progress = Cell::new(Phase::Send);
-            let result = match until(timer, Phase::Send, send(sender, message, &progress)).await {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(Broken::Message)) => Err(Failure::new(Phase::Body, Kind::Protocol)),
-                Ok(Err(Broken::H2(error))) => {
+            let _permit = until(timer, Phase::Send, open.permit()).await.map_err(timeout)?;
+            progress.reuses(open.used.replace(true));
+            progress.begins_now();
+            match until(timer, Phase::Send, send(sender, message, progress))
+                .await
+                .map_err(timeout)?
+            {
+                Ok(answer) => return Ok(answer),
+                Err(Broken::Message) => return Err(progress.failed(Kind::Protocol)),
+                Err(Broken::H2(error)) => {
                     if error.is_io() || error.is_go_away() {
-                        self.forget(open.generation);
+                        self.forget(&open);
                     }
-                    Err(failure(&error, progress.get()))
+                    // A stream beyond the last one that the server names has not been looked at (RFC 9113 6.8).
+                    if !(error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)) {
+                        return Err(failure(&error, progress.phase()));
+                    }
+                    progress.begins_again();
                 }
-                Err(_) => Err(Failure::new(progress.get(), Kind::Timeout)),
-            };
-            return (result, reused);
+            }
         }
-        (Err(Failure::new(Phase::Connect, Kind::Closed)), false)
+        Err(Failure::new(Phase::Connect, Kind::Closed))
     }
 
-    fn forget(&self, generation: u64) {
+    /// The next request opens another one.
+    fn forget(&self, gone: &Rc<Open>) {
         let mut open = self.open.borrow_mut();
-        if open.as_ref().is_some_and(|open| open.generation == generation) {
+        if open.as_ref().is_some_and(|open| Rc::ptr_eq(open, gone)) {
             *open = None;
         }
     }
 
-    async fn connection(
-        &self,
-        origin: &Origin,
-        turn: usize,
-        timer: &Timer,
-        opened: &mut Option<impl FnOnce()>,
-    ) -> Result<Open, Failure> {
+    async fn connection(&self, origin: &Origin, timer: &Timer, opened: &impl Fn()) -> Result<Rc<Open>, Failure> {
         if let Some(open) = &*self.open.borrow() {
             return Ok(open.clone());
         }
@@ -108,40 +160,41 @@ impl Shared {
         if let Some(open) = &*self.open.borrow() {
             return Ok(open.clone());
         }
-        let stream = connect(origin, turn, timer).await?;
-        if let Some(opened) = opened.take() {
-            opened();
-        }
+        let stream = connect(origin, self.turn.replace(self.turn.get() + 1), timer).await?;
+        opened();
+        let heard = Heard::default();
         let shaken = Builder::new()
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES * 16)
             .max_header_list_size(HEAD_BYTES_MAX)
             .enable_push(false)
-            .handshake(stream);
+            .handshake(stream.heard_by(heard.clone()));
         let shaken = until(timer, Phase::Connect, shaken).await?;
         let (sender, connection) = shaken.map_err(|error| failure(&error, Phase::Connect))?;
-        // Ends with the connection, and its streams with it: they tell what happened.
-        tokio::task::spawn_local(async move { drop(connection.await) });
-        self.generation.set(self.generation.get() + 1);
-        let open = Open {
+        let open = Rc::new(Open {
             sender,
-            generation: self.generation.get(),
-            used: Rc::new(Cell::new(false)),
-        };
+            used: Cell::new(false),
+            heard,
+            in_flight: Cell::new(0),
+            freed: Notify::new(),
+            // Ends with the connection, and its streams with it: they tell what happened.
+            driver: tokio::task::spawn_local(async move { drop(connection.await) }),
+        });
         *self.open.borrow_mut() = Some(open.clone());
         Ok(open)
     }
 }
 
-/// Sends a request on a stream of its own and reads the whole response. `progress` says how far it has come.
-async fn send(mut sender: SendRequest<Bytes>, message: &Message, progress: &Cell<Phase>) -> Result<Answer, Broken> {
+/// Sends a request on a stream of its own and reads the whole response.
+async fn send(mut sender: SendRequest<Bytes>, message: &Message, progress: &Progress) -> Result<Answer, Broken> {
     let (response, mut body) = sender.send_request(message.head.clone(), message.body.is_empty())?;
     if !message.body.is_empty() {
         body.send_data(message.body.clone(), true)?;
+        progress.wrote(message.body.len());
     }
-    progress.set(Phase::FirstByte);
+    progress.reached(Phase::FirstByte);
     let response = response.await?;
-    progress.set(Phase::Body);
+    progress.reached(Phase::Body);
     let (head, mut body) = response.into_parts();
     let mut answer = Answer {
         status: head.status.as_u16(),

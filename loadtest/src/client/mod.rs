@@ -9,6 +9,7 @@ pub(crate) mod failure;
 pub(crate) mod http1;
 pub(crate) mod http2;
 mod message;
+pub(crate) mod progress;
 pub(crate) mod response;
 pub(crate) mod stream;
 pub(crate) mod timer;

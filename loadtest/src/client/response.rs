@@ -3,9 +3,10 @@
 use httparse::Status;
 
 use super::answer::{Answer, sign};
+use crate::scenario::ResponseBody;
 
-/// Headers of a response at the most.
-const HEADERS_MAX: usize = 96;
+/// Header fields of a response at the most.
+pub(crate) const HEADERS_MAX: usize = 96;
 /// Bytes of a response's head at the most.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Hexadecimal digits of a chunk's size at the most: 2^60 bytes.
@@ -13,9 +14,14 @@ const CHUNK_DIGITS_MAX: u8 = 15;
 /// Bytes of a chunk's extensions and of trailers at the most.
 const LINE_BYTES_MAX: u32 = 16 * 1024;
 
-/// Bytes that are no HTTP/1.1 response, or one beyond the limits above.
+/// Bytes that are not read as a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) enum Malformed {
+    /// They are none of HTTP/1.1.
+    Syntax,
+    /// The head is beyond the limits above.
+    HeadTooLarge,
+}
 
 /// Where in the response the next byte belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +52,17 @@ enum At {
 #[derive(Debug)]
 pub(crate) struct ResponseReader {
     at: At,
-    /// No body follows whatever the head says (RFC 9110 9.3.2).
-    head_only: bool,
+    asked: ResponseBody,
     partial: Vec<u8>,
     answer: Answer,
 }
 
 impl ResponseReader {
-    /// For the response to a request; `head_only` for the method HEAD.
-    pub(crate) fn new(head_only: bool) -> Self {
+    /// For the response to a request.
+    pub(crate) fn new(asked: ResponseBody) -> Self {
         Self {
             at: At::Head,
-            head_only,
+            asked,
             partial: Vec::new(),
             answer: Answer::default(),
         }
@@ -84,14 +89,17 @@ impl ResponseReader {
             }
             match self.head(rest)? {
                 Some(length) => rest = &rest[length..],
-                None if rest.len() > HEAD_BYTES_MAX => return Err(Malformed),
+                None if rest.len() > HEAD_BYTES_MAX => return Err(Malformed::HeadTooLarge),
                 None => {
                     self.partial = rest.to_vec();
                     return Ok(None);
                 }
             }
         }
-        self.body(rest)?;
+        // What follows a change of protocols is of another one (RFC 9110 15.2.2).
+        if self.answer.status != 101 {
+            self.body(rest)?;
+        }
         Ok((self.at == At::Done).then(|| std::mem::take(&mut self.answer)))
     }
 
@@ -106,11 +114,11 @@ impl ResponseReader {
         loop {
             let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
             let mut response = httparse::Response::new(&mut headers);
-            let length = match response.parse(&bytes[passed..]).map_err(|_| Malformed)? {
+            let length = match response.parse(&bytes[passed..]).map_err(refusal)? {
                 Status::Complete(length) => length,
                 Status::Partial => return Ok(None),
             };
-            let status = response.code.ok_or(Malformed)?;
+            let status = response.code.ok_or(Malformed::Syntax)?;
             passed += length;
             if (100..200).contains(&status) && status != 101 {
                 continue;
@@ -126,27 +134,35 @@ impl ResponseReader {
         let status = self.answer.status;
         let mut length = None;
         let mut chunked = false;
+        let (mut closes, mut keeps) = (false, false);
         for header in headers {
             // By length first: a response has a dozen headers and few that matter.
             match header.name.len() {
-                14 if header.name.eq_ignore_ascii_case("content-length") => length = Some(decimal(header.value)?),
+                14 if header.name.eq_ignore_ascii_case("content-length") => {
+                    let said = decimal(header.value)?;
+                    // Two lengths are two messages to whoever reads the other one (RFC 9112 6.3).
+                    if length.replace(said).is_some_and(|other| other != said) {
+                        return Err(Malformed::Syntax);
+                    }
+                }
                 17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
-                    chunked = ends_with_word(header.value, b"chunked");
+                    chunked = words(header.value)
+                        .last()
+                        .is_some_and(|word| word.eq_ignore_ascii_case(b"chunked"));
                 }
                 10 if header.name.eq_ignore_ascii_case("connection") => {
-                    if ends_with_word(header.value, b"close") {
-                        self.answer.reusable = false;
-                    } else if ends_with_word(header.value, b"keep-alive") {
-                        self.answer.reusable = true;
-                    }
+                    closes |= words(header.value).any(|word| word.eq_ignore_ascii_case(b"close"));
+                    keeps |= words(header.value).any(|word| word.eq_ignore_ascii_case(b"keep-alive"));
                 }
                 _ => {}
             }
         }
+        // Any member closes, and closing goes first (RFC 9112 9.3).
+        self.answer.reusable = (self.answer.reusable || keeps) && !closes && status != 101;
         if self.answer.is_refused() {
             self.answer.sign = sign(headers.iter().map(|header| (header.name, header.value)));
         }
-        if self.head_only || status == 204 || status == 304 {
+        if self.asked == ResponseBody::Never || matches!(status, 101 | 204 | 304) {
             return Ok(At::Done);
         }
         Ok(match (chunked, length) {
@@ -165,7 +181,7 @@ impl ResponseReader {
             let mut taken = 1;
             self.at = match self.at {
                 // Nobody has asked for these.
-                At::Head | At::Done => return Err(Malformed),
+                At::Head | At::Done => return Err(Malformed::Syntax),
                 At::Close => return Ok(()),
                 At::Length(left) => {
                     taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -187,7 +203,7 @@ impl ResponseReader {
                     b'\r' => At::ChunkEnd(b'\n'),
                     _ => At::ChunkSize { size: 0, digits: 0 },
                 },
-                At::ChunkEnd(_) => return Err(Malformed),
+                At::ChunkEnd(_) => return Err(Malformed::Syntax),
                 At::Trailer { line, all } => trailer(line, all, first)?,
             };
             rest = &rest[taken..];
@@ -200,9 +216,9 @@ fn chunk_size(size: u64, digits: u8, byte: u8) -> Result<At, Malformed> {
     match (byte, digits) {
         (b'\r' | b';' | b' ' | b'\t', 1..) => Ok(At::ChunkExtension { size, bytes: 0 }),
         (b'\n', 1..) => Ok(chunk(size)),
-        (_, CHUNK_DIGITS_MAX..) => Err(Malformed),
+        (_, CHUNK_DIGITS_MAX..) => Err(Malformed::Syntax),
         _ => {
-            let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
+            let digit = char::from(byte).to_digit(16).ok_or(Malformed::Syntax)?;
             Ok(At::ChunkSize {
                 size: size * 16 + u64::from(digit),
                 digits: digits + 1,
@@ -214,7 +230,7 @@ fn chunk_size(size: u64, digits: u8, byte: u8) -> Result<At, Malformed> {
 fn chunk_extension(size: u64, bytes: u32, byte: u8) -> Result<At, Malformed> {
     match byte {
         b'\n' => Ok(chunk(size)),
-        _ if bytes >= LINE_BYTES_MAX => Err(Malformed),
+        _ if bytes >= LINE_BYTES_MAX => Err(Malformed::Syntax),
         _ => Ok(At::ChunkExtension { size, bytes: bytes + 1 }),
     }
 }
@@ -231,7 +247,7 @@ fn trailer(line: u32, all: u32, byte: u8) -> Result<At, Malformed> {
         b'\n' if line == 0 => Ok(At::Done),
         b'\n' => Ok(At::Trailer { line: 0, all }),
         b'\r' => Ok(At::Trailer { line, all }),
-        _ if all >= LINE_BYTES_MAX => Err(Malformed),
+        _ if all >= LINE_BYTES_MAX => Err(Malformed::Syntax),
         _ => Ok(At::Trailer {
             line: line + 1,
             all: all + 1,
@@ -240,27 +256,34 @@ fn trailer(line: u32, all: u32, byte: u8) -> Result<At, Malformed> {
 }
 
 fn decimal(value: &[u8]) -> Result<u64, Malformed> {
-    let text = std::str::from_utf8(value).map_err(|_| Malformed)?.trim();
+    let text = std::str::from_utf8(value).map_err(|_| Malformed::Syntax)?.trim();
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Malformed);
+        return Err(Malformed::Syntax);
     }
-    text.parse().map_err(|_| Malformed)
+    text.parse().map_err(|_| Malformed::Syntax)
 }
 
-/// Whether the last of the words that commas divide is `word`.
-fn ends_with_word(value: &[u8], word: &[u8]) -> bool {
-    let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
-    last.trim_ascii().eq_ignore_ascii_case(word)
+/// The words that commas divide.
+fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn refusal(error: httparse::Error) -> Malformed {
+    match error {
+        httparse::Error::TooManyHeaders => Malformed::HeadTooLarge,
+        _ => Malformed::Syntax,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::ResponseBody::{AsFramed, Never};
 
     /// Feeds whole, and again byte by byte: where the network cuts must not matter.
-    fn read(head_only: bool, text: &str) -> Result<Option<Answer>, Malformed> {
-        let whole = ResponseReader::new(head_only).feed(text.as_bytes());
-        let mut reader = ResponseReader::new(head_only);
+    fn read(asked: ResponseBody, text: &str) -> Result<Option<Answer>, Malformed> {
+        let whole = ResponseReader::new(asked).feed(text.as_bytes());
+        let mut reader = ResponseReader::new(asked);
         let mut last = Ok(None);
         for byte in text.as_bytes() {
             last = reader.feed(&[*byte]);
@@ -287,51 +310,75 @@ mod tests {
 
     #[test]
     fn a_response_ends_where_its_framing_says() {
-        for (head_only, status, reusable, text) in [
-            (false, 200, true, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"),
-            (false, 200, true, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-            (true, 200, true, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"),
-            (false, 204, true, "HTTP/1.1 204 No Content\r\n\r\n"),
-            (false, 304, true, "HTTP/1.1 304 x\r\ncontent-length: 9\r\n\r\n"),
-            (false, 200, false, "HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\na"),
+        for (asked, status, reusable, text) in [
+            (AsFramed, 200, true, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"),
+            (AsFramed, 200, true, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            (Never, 200, true, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"),
+            (AsFramed, 204, true, "HTTP/1.1 204 No Content\r\n\r\n"),
+            (AsFramed, 304, true, "HTTP/1.1 304 x\r\ncontent-length: 9\r\n\r\n"),
+            (AsFramed, 200, false, "HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\na"),
             (
-                false,
+                AsFramed,
                 200,
                 true,
                 "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\na",
             ),
             (
-                false,
+                AsFramed,
                 200,
                 false,
                 "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\na",
             ),
             (
+                AsFramed,
+                200,
                 false,
+                "HTTP/1.1 200 OK\r\nConnection: close, foo\r\ncontent-length: 0\r\n\r\n",
+            ),
+            (
+                AsFramed,
+                200,
+                false,
+                "HTTP/1.1 200 OK\r\nconnection: foo\r\nconnection: Close\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n",
+            ),
+            (
+                AsFramed,
+                200,
+                true,
+                "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na",
+            ),
+            (
+                AsFramed,
+                101,
+                false,
+                "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            ),
+            (
+                AsFramed,
                 200,
                 true,
                 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na",
             ),
             (
-                false,
+                AsFramed,
                 200,
                 true,
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nt: v\r\n\r\n",
             ),
         ] {
-            assert_eq!(read(head_only, text), answer(status, reusable, text), "{text:?}");
+            assert_eq!(read(asked, text), answer(status, reusable, text), "{text:?}");
         }
     }
 
     #[test]
     fn a_response_without_a_length_ends_with_its_connection_and_no_other_does() {
-        let mut reader = ResponseReader::new(false);
+        let mut reader = ResponseReader::new(AsFramed);
         assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\n\r\nabc"), Ok(None));
         assert_eq!(
             reader.end().map(|answer| (answer.status, answer.reusable)),
             Some((200, false))
         );
-        let mut cut = ResponseReader::new(false);
+        let mut cut = ResponseReader::new(AsFramed);
         assert_eq!(cut.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc"), Ok(None));
         assert_eq!(cut.end(), None);
     }
@@ -340,22 +387,28 @@ mod tests {
     fn what_is_no_response_is_refused() {
         for text in [
             "SSH-2.0-OpenSSH\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 4\r\n\r\nok",
             "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nab",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1111111111111111\r\n",
         ] {
-            assert_eq!(read(false, text), Err(Malformed), "{text:?}");
+            assert_eq!(read(AsFramed, text), Err(Malformed::Syntax), "{text:?}");
         }
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
+        assert_eq!(read(AsFramed, &many), Err(Malformed::HeadTooLarge));
         let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(HEAD_BYTES_MAX));
-        assert_eq!(ResponseReader::new(false).feed(endless.as_bytes()), Err(Malformed));
+        assert_eq!(
+            ResponseReader::new(AsFramed).feed(endless.as_bytes()),
+            Err(Malformed::HeadTooLarge)
+        );
     }
 
     #[test]
     fn a_refusal_of_a_mesh_is_told_from_the_services_own() {
         let text = "HTTP/1.1 503 x\r\nx-envoy-overloaded: true\r\nx-weft-reason: upstream.admit.pending\r\ncontent-length: 0\r\n\r\n";
-        let answer = read(false, text).unwrap().unwrap();
+        let answer = read(AsFramed, text).unwrap().unwrap();
         let sign = answer.sign.unwrap();
         assert_eq!(
             (sign.flag, sign.reason.as_deref()),

@@ -1,7 +1,9 @@
 //! A connection's bytes, in plain text or within TLS.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,6 +19,11 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// The same, and what comes is counted.
+    pub(crate) fn heard_by(self, heard: Heard) -> HeardStream {
+        HeardStream { stream: self, heard }
+    }
+
     /// Resolves when an idle connection has anything to read, its end or an error included.
     pub(crate) fn poll_touched(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let stream = match self {
@@ -25,6 +32,51 @@ impl Stream {
         };
         let mut byte = [0];
         stream.poll_peek(context, &mut ReadBuf::new(&mut byte)).map(|_| ())
+    }
+}
+
+/// How much has come over a connection, for those who share it.
+#[derive(Clone, Default)]
+pub(crate) struct Heard(Rc<Cell<u64>>);
+
+impl Heard {
+    /// Bytes so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// A connection that counts what comes.
+pub(crate) struct HeardStream {
+    stream: Stream,
+    heard: Heard,
+}
+
+impl AsyncRead for HeardStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let came = buffer.filled().len() - before;
+        self.heard.0.set(self.heard.0.get() + came as u64);
+        read
+    }
+}
+
+impl AsyncWrite for HeardStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

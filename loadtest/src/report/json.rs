@@ -41,7 +41,7 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         "grpc_codes": by_code(tally.grpc_codes()),
         "errors": errors(outcome),
         "bytes": {"in": tally.bytes_in, "out": tally.bytes_out},
-        "connections": {"opened": tally.opened, "reused": tally.reused},
+        "connections": {"opened": tally.opened, "reused": tally.reused, "lost": tally.lost},
         "mesh": {"flags": tally.flags, "reasons": tally.reasons, "refusal_ms": quantiles(&tally.refusals)},
         "cpu": {
             "us_per_request": outcome.cpu.as_secs_f64() * 1e6 / (tally.answered() + tally.failed()).max(1) as f64,

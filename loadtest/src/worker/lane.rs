@@ -10,12 +10,13 @@ use super::ticket::{Parked, Ticket};
 use crate::client::answer::Answer;
 use crate::client::connect::connect;
 use crate::client::echo::Echo;
-use crate::client::http1::Http1;
+use crate::client::http1::{End, Http1};
 use crate::client::http2::Shared;
+use crate::client::progress::Progress;
 use crate::client::timer::Timer;
 use crate::client::{Failure, Phase};
 use crate::clock;
-use crate::scenario::{Payload, Target};
+use crate::scenario::{Payload, Repeat, Target};
 use crate::tally::Outcome;
 
 /// Pause of a lane in a closed loop that could not connect: without it, a dead target would be dialled without end.
@@ -53,7 +54,7 @@ impl Lane {
             timer,
             own: thread.scenario.origins.iter().map(|_| None).collect(),
             shared: thread.shared_of(number),
-            turn: number,
+            turn: thread.index + number,
             thread,
         }
     }
@@ -128,55 +129,82 @@ impl Lane {
     async fn send(&mut self, ticket: Ticket) -> Outcome {
         let scenario = self.thread.scenario.clone();
         let target = &scenario.targets[self.thread.chooser.borrow_mut().next_target()];
-        let sent = clock::now();
-        self.timer.start(sent + self.thread.timeout);
-        let (result, reused) = self.exchange(target).await;
+        let taken = clock::now();
+        let progress = Progress::new(taken);
+        self.timer.start(taken + self.thread.timeout);
+        let result = self.exchange(target, &progress).await;
         self.timer.stop();
         Outcome {
-            intended: if self.thread.closed_loop { sent } else { ticket.intended },
-            sent,
+            intended: if self.thread.closed_loop {
+                taken
+            } else {
+                ticket.intended
+            },
+            taken,
+            sent: progress.sent(),
             ended: clock::now(),
-            bytes_out: target.payload.bytes(),
-            reused,
+            bytes_out: progress.bytes_out(),
+            reused: progress.is_reused(),
+            lost: progress.lost(),
             result,
         }
     }
 
-    /// The answer, and whether it came over a connection that had carried a request before.
-    async fn exchange(&mut self, target: &Target) -> (Result<Answer, Failure>, bool) {
+    async fn exchange(&mut self, target: &Target, progress: &Progress) -> Result<Answer, Failure> {
         if let Payload::Http2(message) = &target.payload {
             let opened = || self.thread.tally.borrow_mut().opened += 1;
             let origin = &self.thread.scenario.origins[target.origin];
             return self.shared[target.origin]
-                .exchange(origin, self.turn, message, &self.timer, opened)
+                .exchange(origin, message, &self.timer, progress, opened)
                 .await;
         }
-        let mut connection = match self.own[target.origin].take() {
-            Some(connection) => connection,
-            None => match self.open(target).await {
-                Ok(connection) => connection,
-                Err(failure) => return (Err(failure), false),
-            },
-        };
-        let reused = std::mem::replace(&mut connection.used, true);
-        let result = match (&mut connection.link, &target.payload) {
-            (Link::Http1(http), Payload::Http1 { bytes, head_only }) => {
-                http.exchange(bytes, *head_only, &self.thread.scratch, &self.timer)
+        let mut connection = self.kept(target.origin).await;
+        loop {
+            let mut current = match connection.take() {
+                Some(kept) => kept,
+                None => {
+                    let opened = self.open(target).await?;
+                    progress.begins_now();
+                    opened
+                }
+            };
+            let reused = std::mem::replace(&mut current.used, true);
+            progress.reuses(reused);
+            let result = self.over(&mut current, target, progress).await;
+            if result.is_err() && reused && current.may_repeat(target) {
+                progress.begins_again();
+                continue;
+            }
+            if result.as_ref().is_ok_and(|answer| answer.reusable) {
+                self.own[target.origin] = Some(current);
+            }
+            return result;
+        }
+    }
+
+    async fn over(&self, connection: &mut Connection, target: &Target, progress: &Progress) -> Result<Answer, Failure> {
+        match (&mut connection.link, &target.payload) {
+            (Link::Http1(http), Payload::Http1(request)) => {
+                http.exchange(request, &self.thread.scratch, &self.timer, progress)
                     .await
             }
-            (Link::Echo(echo), Payload::Echo(bytes)) => echo.exchange(bytes, &self.timer).await,
+            (Link::Echo(echo), Payload::Echo(bytes)) => echo.exchange(bytes, &self.timer, progress).await,
             _ => unreachable!("all targets of a run are of one protocol"),
-        };
-        if result.as_ref().is_ok_and(|answer| answer.reusable) {
-            self.own[target.origin] = Some(connection);
         }
-        (result, reused)
+    }
+
+    /// The connection that is open, unless its other side is known to have closed it.
+    async fn kept(&mut self, origin: usize) -> Option<Connection> {
+        let mut kept = self.own[origin].take()?;
+        let gone = poll_fn(|context| Poll::Ready(kept.poll_gone(context).is_ready())).await;
+        (!gone).then_some(kept)
     }
 
     async fn open(&mut self, target: &Target) -> Result<Connection, Failure> {
         let thread = self.thread.clone();
-        let stream = connect(&thread.scenario.origins[target.origin], self.turn, &self.timer).await?;
+        let turn = self.turn;
         self.turn += 1;
+        let stream = connect(&thread.scenario.origins[target.origin], turn, &self.timer).await?;
         thread.tally.borrow_mut().opened += 1;
         let link = match target.payload {
             Payload::Echo(_) => Link::Echo(Echo::new(stream)),
@@ -191,6 +219,19 @@ impl Connection {
         match &mut self.link {
             Link::Http1(http) => http.poll_gone(context),
             Link::Echo(echo) => echo.poll_gone(context),
+        }
+    }
+
+    /// Whether a request that failed on this connection, which had carried one, may go out on another: servers close idle
+    /// connections at any time, and clients of the world try again (RFC 9112 9.5).
+    fn may_repeat(&self, target: &Target) -> bool {
+        match (&self.link, &target.payload) {
+            (Link::Http1(http), Payload::Http1(request)) => match http.end() {
+                End::Taken => false,
+                End::Silent => request.repeat == Repeat::Harmless,
+                End::Unwritten => true,
+            },
+            _ => false,
         }
     }
 }

@@ -104,6 +104,8 @@ pub(crate) struct Done {
 
 /// What lanes of one thread share. Everything is of this thread alone.
 pub(super) struct Thread {
+    /// Which of all it is.
+    pub(super) index: usize,
     pub(super) scenario: Arc<Scenario>,
     pub(super) tickets: Tickets,
     pub(super) tally: RefCell<Tally>,
@@ -140,7 +142,14 @@ impl Thread {
         let group = number / self.scenario.streams;
         let mut shared = self.shared.borrow_mut();
         while shared.len() <= group {
-            shared.push(self.scenario.origins.iter().map(|_| Rc::default()).collect());
+            let group = shared.len();
+            shared.push(
+                self.scenario
+                    .origins
+                    .iter()
+                    .map(|_| Rc::new(Shared::new(self.index + group)))
+                    .collect(),
+            );
         }
         shared[group].clone()
     }
@@ -148,7 +157,7 @@ impl Thread {
     pub(super) fn record(&self, ticket: Ticket, outcome: &Outcome) {
         let mut tally = self.tally.borrow_mut();
         if ticket.paced {
-            let late = crate::tally::microseconds(ticket.intended, outcome.sent);
+            let late = crate::tally::microseconds(ticket.intended, outcome.taken);
             tally.pacing.saturating_record(late);
         }
         self.ended.set(outcome.ended);
@@ -198,6 +207,7 @@ async fn run(
         None => Source::Closed,
     };
     let thread = Rc::new(Thread {
+        index,
         tickets: Tickets::new(source, plan.end),
         tally: RefCell::new(Tally::new()),
         chooser: RefCell::new(plan.scenario.chooser(plan.seed)),
