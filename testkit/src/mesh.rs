@@ -75,6 +75,19 @@ impl Mesh {
             .unwrap_or_else(|e| panic!("no reply to {path}: {e}"))
     }
 
+    /// What the gateway counts under `name` for the cluster of `host`.
+    ///
+    /// # Panics
+    /// Where it counts nothing of that name.
+    pub async fn cluster_metric(&self, host: &str, name: &str) -> f64 {
+        let page = self.admin("/stats/prometheus").await.text();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}{{")) && line.contains(&format!("|{host}.")));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {page}"))
+    }
+
     async fn ready(&self) {
         eventually("the gateway is ready", async || {
             let ready = client::get(self.proxy.admin(), "admin", "/ready", &[])

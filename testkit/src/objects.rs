@@ -80,6 +80,12 @@ spec:
     )
 }
 
+/// A Service whose pods of one version listen at these addresses.
+pub fn service_at(name: &str, addresses: &[SocketAddr]) -> String {
+    let pods: Vec<_> = addresses.iter().map(|address| ("v1", *address)).collect();
+    service(name, &pods)
+}
+
 /// A DestinationRule for `service` with this `trafficPolicy`, as YAML in flow style.
 pub fn policy(service: &str, traffic: &str) -> String {
     format!(

@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::Mutex, task::JoinSet};
 use weft_testkit::{
     Client, Mesh, Upstream,
-    objects::{file, policy, rules, service},
+    objects::{self, file, policy, rules},
 };
 
 /// Held by tests that measure, so that none of them measures the load of another.
@@ -34,8 +34,7 @@ pub(crate) fn all_to_it(objects: &[String]) -> String {
 
 /// The service with these of the upstream's addresses.
 pub(crate) fn service_at(addresses: &[SocketAddr]) -> String {
-    let pods: Vec<_> = addresses.iter().map(|address| ("v1", *address)).collect();
-    service(HOST, &pods)
+    objects::service_at(HOST, addresses)
 }
 
 /// A gateway before a service with this `connectionPool`.
@@ -107,10 +106,5 @@ pub(crate) async fn figure(mesh: &Mesh, name: &str) -> u64 {
 
 /// A metric of the service's cluster.
 pub(crate) async fn metric(mesh: &Mesh, name: &str) -> f64 {
-    let page = mesh.admin("/stats/prometheus").await.text();
-    let line = page
-        .lines()
-        .find(|line| line.starts_with(&format!("{name}{{")) && line.contains(&format!("|{HOST}.")));
-    let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {page}"))
+    mesh.cluster_metric(HOST, name).await
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use weft_testkit::{
     Behaviour, Mesh, Upstream, eventually,
-    objects::{self, file, rules, service},
+    objects::{self, file, rules},
 };
 
 /// The service that is called.
@@ -32,8 +32,7 @@ pub(crate) async fn mesh(endpoints: &[SocketAddr], detection: &str, workers: usi
 
 /// The service with these endpoints.
 pub(crate) fn service_at(endpoints: &[SocketAddr]) -> String {
-    let pods: Vec<_> = endpoints.iter().map(|address| ("v1", *address)).collect();
-    service(HOST, &pods)
+    objects::service_at(HOST, endpoints)
 }
 
 /// An upstream that answers with the status that the path names, and its name.
@@ -51,12 +50,7 @@ pub(crate) fn addresses(upstreams: &[Upstream]) -> Vec<SocketAddr> {
 
 /// A metric of the service's cluster.
 pub(crate) async fn metric(mesh: &Mesh, name: &str) -> f64 {
-    let page = mesh.admin("/stats/prometheus").await.text();
-    let line = page
-        .lines()
-        .find(|line| line.starts_with(&format!("{name}{{")) && line.contains(&format!("|{HOST}.")));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
-        .unwrap_or_else(|| panic!("no {name} in {page}"))
+    mesh.cluster_metric(HOST, name).await
 }
 
 /// Endpoints that are out.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use weft_testkit::{
     Behaviour, Mesh, Seen, Upstream,
-    objects::{self, file, rules, service},
+    objects::{self, file, rules},
 };
 
 /// The service that is called.
@@ -30,10 +30,9 @@ pub(crate) fn failing(ports: usize, failures: u32, failure: Behaviour) -> Upstre
 
 /// Everything to the service with these further fields of the rule, as YAML in flow style, under these objects.
 pub(crate) async fn mesh(endpoints: &[SocketAddr], rule: &str, objects: &[String]) -> Mesh {
-    let pods: Vec<_> = endpoints.iter().map(|address| ("v1", *address)).collect();
     let route = format!("    - {{route: [{{destination: {{host: {HOST}}}}}], {rule}}}\n");
     Mesh::start(
-        &[service(HOST, &pods)],
+        &[objects::service_at(HOST, endpoints)],
         &file(&[&[rules(HOST, &route)], objects].concat()),
         1,
     )
@@ -47,12 +46,7 @@ pub(crate) fn policy(policy: &str) -> String {
 
 /// A metric of the service's cluster.
 pub(crate) async fn metric(mesh: &Mesh, name: &str) -> f64 {
-    let page = mesh.admin("/stats/prometheus").await.text();
-    let line = page
-        .lines()
-        .find(|line| line.starts_with(&format!("{name}{{")) && line.contains(&format!("|{HOST}.")));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
-        .unwrap_or_else(|| panic!("no {name} in {page}"))
+    mesh.cluster_metric(HOST, name).await
 }
 
 /// How many requests ended with these flags.
