@@ -43,8 +43,9 @@ pub(crate) fn render(outcome: &Outcome, result: &Value) -> String {
 /// A page: what comes first, charts, a table, and the result as data. `first` and `charts` are HTML already.
 pub(crate) fn page(title: &str, first: &str, charts: &str, table: &str, result: &Value) -> String {
     let title = escape(title);
-    // The end of a script element would end the data.
-    let data = result.to_string().replace("</", "<\\/");
+    // In a script element `</script` ends the data, and `<!--` with `<script` keeps its end from ending it (HTML, "Restrictions
+    // for contents of script elements"). JSON has `<` within strings only, where an escape says the same.
+    let data = result.to_string().replace('<', "\\u003c");
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{first}{charts}\n<pre>{}</pre>\n\
@@ -65,7 +66,10 @@ fn title(outcome: &Outcome) -> String {
 /// The figures that everybody looks for first.
 fn figures(result: &Value) -> String {
     let number = |value: &Value| value.as_f64().unwrap_or_default();
-    let milliseconds = |name: &str| format!("{:.3} ms", number(&result["latency_ms"][name]));
+    let milliseconds = |name: &str| match number(&result["latency_ms"][name]) {
+        0.0 => "-".to_owned(),
+        milliseconds => format!("{milliseconds:.3} ms"),
+    };
     tiles([
         ("p50", milliseconds("p50")),
         ("p99", milliseconds("p99")),
@@ -81,7 +85,13 @@ fn figures(result: &Value) -> String {
 fn percentile_chart(outcome: &Outcome) -> Chart<'static> {
     let decades = (outcome.tally.latency.len().max(10) as f64).log10().floor().min(6.0) as u32;
     let curve = |histogram: &hdrhistogram::Histogram<u64>| {
-        (0..=decades * POINTS_PER_DECADE)
+        // Of nothing there are no percentiles.
+        let last = if histogram.is_empty() {
+            0
+        } else {
+            decades * POINTS_PER_DECADE + 1
+        };
+        (0..last)
             .map(|point| {
                 let x = f64::from(point) / f64::from(POINTS_PER_DECADE);
                 (x, histogram.value_at_quantile(1.0 - 10f64.powf(-x)) as f64 / 1e3)
@@ -118,6 +128,8 @@ fn latency_chart(outcome: &Outcome) -> Chart<'static> {
         points: outcome
             .series
             .iter()
+            // Seconds without a measurement are left out.
+            .filter(|row| row.max > 0)
             .map(|row| (f64::from(row.second), of(row) as f64 / 1e3))
             .collect(),
     };
@@ -135,12 +147,12 @@ fn latency_chart(outcome: &Outcome) -> Chart<'static> {
 }
 
 fn rate_chart(outcome: &Outcome) -> Chart<'static> {
-    // The rest after the last whole second is stretched to one, unless it is too short to say anything.
+    // The rest after the last whole second is stretched to one, unless it is too short to say anything beside others.
     let length = |row: &Row| (outcome.elapsed.as_secs_f64() - f64::from(row.second)).min(1.0);
     let rows: Vec<&Row> = outcome
         .series
         .iter()
-        .filter(|row| length(row) >= SHORTEST_REST_S)
+        .filter(|row| row.second == 0 || length(row) >= SHORTEST_REST_S)
         .collect();
     let line = |name, class, of: fn(&Row) -> u64| Line {
         name,
@@ -190,4 +202,29 @@ pub(crate) fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_stays_text() {
+        let hostile = "<!--<script></script><img src=x onerror=\"a('b')\">&amp;";
+        let result = json!({"mesh": {"reasons": {hostile: 1}}});
+        let page = page(hostile, &tiles([(hostile, hostile.to_owned())]), "", hostile, &result);
+        let (text, data) = page.split_once("id=\"result\">").unwrap();
+        for markup in ["<!--", "<img", "<script></"] {
+            assert!(!text.contains(markup), "{markup}: {text}");
+        }
+        let escaped = "&lt;!--&lt;script&gt;&lt;/script&gt;&lt;img src=x onerror=&quot;a('b')&quot;&gt;&amp;amp;";
+        // The heading, the title, a tile's name and value, the table.
+        assert_eq!(text.matches(escaped).count(), 5, "{text}");
+        let (data, rest) = data.split_once("</script>").unwrap();
+        assert!(!data.contains('<'), "{data}");
+        assert_eq!(rest, "</body></html>\n");
+        assert_eq!(serde_json::from_str::<Value>(data).unwrap(), result);
+    }
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::{self, Write};
 
+use hdrhistogram::Histogram;
+
 use super::json::{PERCENTILES, reached};
 use crate::run::Outcome;
+use crate::tally::Tally;
 
 /// The whole report.
 pub(crate) fn render(outcome: &Outcome) -> String {
@@ -13,33 +16,11 @@ pub(crate) fn render(outcome: &Outcome) -> String {
 }
 
 fn write(out: &mut String, outcome: &Outcome) -> fmt::Result {
-    let tally = &outcome.tally;
-    let settings = &outcome.settings;
-    let urls: Vec<&str> = outcome
-        .scenario
-        .targets
-        .iter()
-        .map(|target| target.url.as_str())
-        .collect();
-    let seconds = outcome.elapsed.as_secs_f64();
+    let targets = outcome.scenario.targets.iter();
+    let urls: Vec<&str> = targets.map(|target| target.url.as_str()).collect();
     writeln!(out, "{}", urls.join(" "))?;
-    match &settings.profile {
-        Some(profile) => writeln!(
-            out,
-            "rate          {:.1}/s reached, {:.1}/s intended, in {seconds:.2} s; {} connections at the most, {} threads",
-            reached(outcome),
-            profile.mean_rate(),
-            settings.connections,
-            settings.threads
-        )?,
-        None => writeln!(
-            out,
-            "rate          {:.1}/s, as fast as answers came, in {seconds:.2} s; {} connections, {} threads",
-            reached(outcome),
-            settings.connections,
-            settings.threads
-        )?,
-    }
+    rates(out, outcome)?;
+    let tally = &outcome.tally;
     writeln!(
         out,
         "requests      {} answered, {} of them refused, {} failed, {} unsent",
@@ -49,24 +30,7 @@ fn write(out: &mut String, outcome: &Outcome) -> fmt::Result {
         tally.unsent
     )?;
     latencies(out, outcome)?;
-    let codes: Vec<String> = tally.codes().map(|(code, count)| format!("{code} × {count}")).collect();
-    writeln!(out, "codes         {}", codes.join(", "))?;
-    let grpc_codes: Vec<String> = tally
-        .grpc_codes()
-        .map(|(code, count)| format!("{code} × {count}"))
-        .collect();
-    if !grpc_codes.is_empty() {
-        writeln!(out, "grpc codes    {}", grpc_codes.join(", "))?;
-    }
-    for (phase, kind, count) in tally.errors().filter(|(.., count)| *count > 0) {
-        writeln!(out, "error         {} in phase {}: {count}", kind.name(), phase.name())?;
-    }
-    for (flag, count) in &tally.flags {
-        writeln!(out, "mesh flag     {flag}: {count}")?;
-    }
-    for (reason, count) in &tally.reasons {
-        writeln!(out, "mesh reason   {reason}: {count}")?;
-    }
+    answers(out, &outcome.tally)?;
     writeln!(
         out,
         "connections   {} opened, {} requests on one that was open; {} bytes in, {} out",
@@ -91,30 +55,60 @@ fn write(out: &mut String, outcome: &Outcome) -> fmt::Result {
     Ok(())
 }
 
+fn rates(out: &mut String, outcome: &Outcome) -> fmt::Result {
+    let settings = &outcome.settings;
+    let (connections, threads) = (settings.connections, settings.threads);
+    let (rate, seconds) = (reached(outcome), outcome.elapsed.as_secs_f64());
+    match &settings.profile {
+        Some(profile) => writeln!(
+            out,
+            "rate          {rate:.1}/s reached, {:.1}/s intended, in {seconds:.2} s; at most {connections} connections, {threads} threads",
+            profile.mean_rate(),
+        ),
+        None => writeln!(
+            out,
+            "rate          {rate:.1}/s, as fast as answers came, in {seconds:.2} s; {connections} connections, {threads} threads",
+        ),
+    }
+}
+
+/// Codes, errors, and what a mesh says about replies of its own.
+fn answers(out: &mut String, tally: &Tally) -> fmt::Result {
+    let counted = |codes: &mut dyn Iterator<Item = (u16, u64)>| {
+        let codes: Vec<String> = codes.map(|(code, count)| format!("{code} × {count}")).collect();
+        codes.join(", ")
+    };
+    let (codes, grpc_codes) = (counted(&mut tally.codes()), counted(&mut tally.grpc_codes()));
+    writeln!(out, "codes         {}", if codes.is_empty() { "none" } else { &codes })?;
+    if !grpc_codes.is_empty() {
+        writeln!(out, "grpc codes    {grpc_codes}")?;
+    }
+    for (phase, kind, count) in tally.errors().filter(|(.., count)| *count > 0) {
+        writeln!(out, "error         {} in phase {}: {count}", kind.name(), phase.name())?;
+    }
+    for (flag, count) in &tally.flags {
+        writeln!(out, "mesh flag     {flag}: {count}")?;
+    }
+    for (reason, count) in &tally.reasons {
+        writeln!(out, "mesh reason   {reason}: {count}")?;
+    }
+    Ok(())
+}
+
 fn latencies(out: &mut String, outcome: &Outcome) -> fmt::Result {
-    let milliseconds = |microseconds: u64| microseconds as f64 / 1e3;
     let (latency, service) = (&outcome.tally.latency, &outcome.tally.service_time);
     writeln!(out, "milliseconds  {:>12} {:>12}", "latency", "service time")?;
+    let mut row = |name: &str, of: &dyn Fn(&Histogram<u64>) -> f64| {
+        // Of nothing there are no percentiles.
+        let figure = |histogram: &Histogram<u64>| match histogram.is_empty() {
+            true => "-".to_owned(),
+            false => format!("{:.3}", of(histogram) / 1e3),
+        };
+        writeln!(out, "  {name:<11} {:>12} {:>12}", figure(latency), figure(service))
+    };
     for (name, quantile) in PERCENTILES {
-        writeln!(
-            out,
-            "  {name:<11} {:>12.3} {:>12.3}",
-            milliseconds(latency.value_at_quantile(quantile)),
-            milliseconds(service.value_at_quantile(quantile))
-        )?;
+        row(name, &|histogram| histogram.value_at_quantile(quantile) as f64)?;
     }
-    writeln!(
-        out,
-        "  {:<11} {:>12.3} {:>12.3}",
-        "max",
-        milliseconds(latency.max()),
-        milliseconds(service.max())
-    )?;
-    writeln!(
-        out,
-        "  {:<11} {:>12.3} {:>12.3}",
-        "mean",
-        latency.mean() / 1e3,
-        service.mean() / 1e3
-    )
+    row("max", &|histogram| histogram.max() as f64)?;
+    row("mean", &Histogram::mean)
 }
