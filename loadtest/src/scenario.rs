@@ -34,6 +34,11 @@ impl Protocol {
             Self::Tcp => "TCP echo",
         }
     }
+
+    /// Whether a connection carries several requests at once.
+    pub(crate) fn is_multiplexed(self) -> bool {
+        matches!(self, Self::Http2 | Self::Grpc)
+    }
 }
 
 /// How an origin's connections are encrypted.

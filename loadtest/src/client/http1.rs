@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::Answer;
+use super::body::Malformed;
 use super::progress::Progress;
-use super::response::{Malformed, ResponseReader};
+use super::response::ResponseReader;
 use super::stream::Stream;
 use super::timer::Timer;
 use super::{Failure, Kind, Phase};

@@ -3,6 +3,7 @@
 //! may not touch: when to send, and what is counted.
 
 pub(crate) mod answer;
+mod body;
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod failure;

@@ -3,50 +3,13 @@
 use httparse::Status;
 
 use super::answer::{Answer, sign};
+use super::body::{At, Malformed};
 use crate::scenario::ResponseBody;
 
 /// Header fields of a response at the most.
 pub(crate) const HEADERS_MAX: usize = 96;
 /// Bytes of a response's head at the most.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Hexadecimal digits of a chunk's size at the most: 2^60 bytes.
-const CHUNK_DIGITS_MAX: u8 = 15;
-/// Bytes of a chunk's extensions and of trailers at the most.
-const LINE_BYTES_MAX: u32 = 16 * 1024;
-
-/// Bytes that are not read as a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Malformed {
-    /// They are none of HTTP/1.1.
-    Syntax,
-    /// The head is beyond the limits above.
-    HeadTooLarge,
-}
-
-/// Where in the response the next byte belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
-    Head,
-    Length(u64),
-    Close,
-    ChunkSize {
-        size: u64,
-        digits: u8,
-    },
-    ChunkExtension {
-        size: u64,
-        bytes: u32,
-    },
-    ChunkData(u64),
-    /// CR and LF behind a chunk's data.
-    ChunkEnd(u8),
-    /// Lines of trailers: bytes of the line so far, and of all.
-    Trailer {
-        line: u32,
-        all: u32,
-    },
-    Done,
-}
 
 /// Reads one response.
 #[derive(Debug)]
@@ -177,81 +140,12 @@ impl ResponseReader {
     }
 
     fn body(&mut self, mut rest: &[u8]) -> Result<(), Malformed> {
-        while let Some(&first) = rest.first() {
-            let mut taken = 1;
-            self.at = match self.at {
-                // Nobody has asked for these.
-                At::Head | At::Done => return Err(Malformed::Syntax),
-                At::Close => return Ok(()),
-                At::Length(left) => {
-                    taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                    match left - taken as u64 {
-                        0 => At::Done,
-                        left => At::Length(left),
-                    }
-                }
-                At::ChunkData(left) => {
-                    taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                    match left - taken as u64 {
-                        0 => At::ChunkEnd(b'\r'),
-                        left => At::ChunkData(left),
-                    }
-                }
-                At::ChunkSize { size, digits } => chunk_size(size, digits, first)?,
-                At::ChunkExtension { size, bytes } => chunk_extension(size, bytes, first)?,
-                At::ChunkEnd(wanted) if first == wanted => match wanted {
-                    b'\r' => At::ChunkEnd(b'\n'),
-                    _ => At::ChunkSize { size: 0, digits: 0 },
-                },
-                At::ChunkEnd(_) => return Err(Malformed::Syntax),
-                At::Trailer { line, all } => trailer(line, all, first)?,
-            };
+        while !rest.is_empty() {
+            let (at, taken) = self.at.take(rest)?;
+            self.at = at;
             rest = &rest[taken..];
         }
         Ok(())
-    }
-}
-
-fn chunk_size(size: u64, digits: u8, byte: u8) -> Result<At, Malformed> {
-    match (byte, digits) {
-        (b'\r' | b';' | b' ' | b'\t', 1..) => Ok(At::ChunkExtension { size, bytes: 0 }),
-        (b'\n', 1..) => Ok(chunk(size)),
-        (_, CHUNK_DIGITS_MAX..) => Err(Malformed::Syntax),
-        _ => {
-            let digit = char::from(byte).to_digit(16).ok_or(Malformed::Syntax)?;
-            Ok(At::ChunkSize {
-                size: size * 16 + u64::from(digit),
-                digits: digits + 1,
-            })
-        }
-    }
-}
-
-fn chunk_extension(size: u64, bytes: u32, byte: u8) -> Result<At, Malformed> {
-    match byte {
-        b'\n' => Ok(chunk(size)),
-        _ if bytes >= LINE_BYTES_MAX => Err(Malformed::Syntax),
-        _ => Ok(At::ChunkExtension { size, bytes: bytes + 1 }),
-    }
-}
-
-fn chunk(size: u64) -> At {
-    match size {
-        0 => At::Trailer { line: 0, all: 0 },
-        size => At::ChunkData(size),
-    }
-}
-
-fn trailer(line: u32, all: u32, byte: u8) -> Result<At, Malformed> {
-    match byte {
-        b'\n' if line == 0 => Ok(At::Done),
-        b'\n' => Ok(At::Trailer { line: 0, all }),
-        b'\r' => Ok(At::Trailer { line, all }),
-        _ if all >= LINE_BYTES_MAX => Err(Malformed::Syntax),
-        _ => Ok(At::Trailer {
-            line: line + 1,
-            all: all + 1,
-        }),
     }
 }
 
