@@ -97,7 +97,7 @@ impl Http1 {
         })
         .await;
         self.end = match &result {
-            Err(_) if writing.written == 0 => End::Unwritten,
+            Err(failure) if writing.written == 0 && failure.kind != Kind::Timeout => End::Unwritten,
             Err(failure) if failure.kind == Kind::Closed && !reader.begun() => End::Silent,
             _ => End::Taken,
         };

@@ -22,6 +22,10 @@ use crate::tally::Outcome;
 /// Pause of a lane in a closed loop that could not connect: without it, a dead target would be dialled without end.
 const REDIAL_PAUSE: Duration = Duration::from_millis(20);
 
+/// Connections in a row that a server may close in silence after their first answer before it is believed to do so always:
+/// to go on racing against it would be to measure the race.
+const SINGLE_BELIEVED: u8 = 2;
+
 /// What a lane has to an origin.
 enum Link {
     Http1(Http1),
@@ -31,7 +35,8 @@ enum Link {
 /// A connection of this lane alone.
 struct Connection {
     link: Link,
-    used: bool,
+    /// Requests that it has carried.
+    carried: u64,
 }
 
 /// One place for a request in flight.
@@ -40,6 +45,8 @@ pub(super) struct Lane {
     timer: Rc<Timer>,
     /// One for each origin, where connections carry one request at a time.
     own: Vec<Option<Connection>>,
+    /// For each origin, how many of its connections in a row were closed in silence after their first answer.
+    single: Vec<u8>,
     /// One for each origin, where lanes share connections.
     shared: Vec<Rc<Shared>>,
     /// Which of an origin's addresses comes next.
@@ -53,6 +60,7 @@ impl Lane {
         Self {
             timer,
             own: thread.scenario.origins.iter().map(|_| None).collect(),
+            single: vec![0; thread.scenario.origins.len()],
             shared: thread.shared_of(number),
             turn: thread.index + number,
             thread,
@@ -168,14 +176,18 @@ impl Lane {
                     opened
                 }
             };
-            let reused = std::mem::replace(&mut current.used, true);
+            let reused = current.carried > 0;
             progress.reuses(reused);
             let result = self.over(&mut current, target, progress).await;
+            if reused {
+                self.learn(target.origin, &current, &result);
+            }
             if result.is_err() && reused && current.may_repeat(target) {
                 progress.begins_again();
                 continue;
             }
-            if result.as_ref().is_ok_and(|answer| answer.reusable) {
+            if self.single[target.origin] < SINGLE_BELIEVED && result.as_ref().is_ok_and(|answer| answer.reusable) {
+                current.carried += 1;
                 self.own[target.origin] = Some(current);
             }
             return result;
@@ -197,7 +209,22 @@ impl Lane {
     async fn kept(&mut self, origin: usize) -> Option<Connection> {
         let mut kept = self.own[origin].take()?;
         let gone = poll_fn(|context| Poll::Ready(kept.poll_gone(context).is_ready())).await;
+        // In an open loop it may have been idle for longer than the server likes.
+        if gone && kept.carried == 1 && self.thread.closed_loop {
+            self.single[origin] = self.single[origin].saturating_add(1);
+        }
         (!gone).then_some(kept)
+    }
+
+    /// What a request that was not the first on its connection says about the server.
+    fn learn(&mut self, origin: usize, connection: &Connection, result: &Result<Answer, Failure>) {
+        match (result, connection.end()) {
+            (Ok(_), _) => self.single[origin] = 0,
+            (Err(_), End::Silent | End::Unwritten) if connection.carried == 1 => {
+                self.single[origin] = self.single[origin].saturating_add(1);
+            }
+            (Err(_), _) => {}
+        }
     }
 
     async fn open(&mut self, target: &Target) -> Result<Connection, Failure> {
@@ -210,7 +237,7 @@ impl Lane {
             Payload::Echo(_) => Link::Echo(Echo::new(stream)),
             _ => Link::Http1(Http1::new(stream)),
         };
-        Ok(Connection { link, used: false })
+        Ok(Connection { link, carried: 0 })
     }
 }
 
@@ -225,13 +252,18 @@ impl Connection {
     /// Whether a request that failed on this connection, which had carried one, may go out on another: servers close idle
     /// connections at any time, and clients of the world try again (RFC 9112 9.5).
     fn may_repeat(&self, target: &Target) -> bool {
-        match (&self.link, &target.payload) {
-            (Link::Http1(http), Payload::Http1(request)) => match http.end() {
-                End::Taken => false,
-                End::Silent => request.repeat == Repeat::Harmless,
-                End::Unwritten => true,
-            },
-            _ => false,
+        match (self.end(), &target.payload) {
+            (End::Unwritten, _) => true,
+            (End::Silent, Payload::Http1(request)) => request.repeat == Repeat::Harmless,
+            (End::Silent | End::Taken, _) => false,
+        }
+    }
+
+    fn end(&self) -> End {
+        match &self.link {
+            Link::Http1(http) => http.end(),
+            // Of an echo nobody knows how much was taken.
+            Link::Echo(_) => End::Taken,
         }
     }
 }
