@@ -9,7 +9,7 @@ use std::time::Duration;
 use weft_proxy_core::balance::Load;
 use weft_proxy_core::cluster::{Balance, Health};
 
-use super::admit::{Grant, Overflow, PendingPermit};
+use super::admit::{Grant, Overflow, PendingPermit, Wants};
 use super::cluster::Cluster;
 use super::connect::connect;
 use super::endpoint::EndpointState;
@@ -60,9 +60,9 @@ pub(super) async fn acquire(
     }
     // Before the box: a refusal is cheap.
     let admission = &cluster.state.admission;
-    let pending = match admission.pending_now() {
+    let pending = match admission.pending_now(Wants::Connection) {
         Some(decided) => decided?,
-        None => Box::pin(admission.pending_soon()).await?,
+        None => Box::pin(admission.pending_soon(Wants::Connection)).await?,
     };
     // Boxed: requests that find an idle connection do not carry its size.
     Box::pin(connect_or_wait(worker, cluster, endpoint, pending, tries, exchange)).await

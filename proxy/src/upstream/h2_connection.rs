@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use weft_proxy_core::cluster::UpstreamHttp;
 
-use super::admit::PermittedStream;
+use super::admit::{Http2Places, PermittedStream};
 use super::endpoint::EndpointState;
 use super::h2_lent::{LentStream, Returned};
 use super::h2_pool::{Enlisted, Place, StreamLease};
@@ -68,6 +68,7 @@ pub(crate) struct Http2Connection {
     /// Of the places that have been lent.
     returned: Arc<Returned>,
     enlisted: Rc<Enlisted>,
+    places: Http2Places,
 }
 
 impl Http2Connection {
@@ -90,6 +91,7 @@ impl Http2Connection {
             .map_err(|_| UpstreamFailure::Connect)?;
         let driver = Rc::new(RefCell::new(Some(driver)));
         tokio::task::spawn_local(drive(driver.clone(), heard.clone()));
+        let places = Http2Places::new(&endpoint.admission, 0);
         let connection = Self {
             sender: RefCell::new(sender),
             driver,
@@ -101,6 +103,7 @@ impl Http2Connection {
             idle_since: Cell::new(Instant::now()),
             returned: Arc::default(),
             enlisted,
+            places,
         };
         while connection.streams_max() == 0 {
             if connection.is_closed() {
@@ -109,6 +112,7 @@ impl Http2Connection {
             }
             heard.notified().await;
         }
+        connection.places.set(connection.streams_max());
         Ok(connection)
     }
 
@@ -152,7 +156,9 @@ impl Http2Connection {
 
     /// Takes a place for one stream; it is given back by [`Self::release`].
     pub(super) fn reserve(&self) -> bool {
-        let free = self.streams.get() < self.streams_max();
+        let streams_max = self.streams_max();
+        self.places.set(streams_max);
+        let free = self.streams.get() < streams_max;
         if free {
             self.streams.set(self.streams.get() + 1);
             self.requests.set(self.requests.get().saturating_add(1));

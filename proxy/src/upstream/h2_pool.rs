@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::admit::{Admission, Asks, ConnectionPermit, Grant, Overflow};
+use super::admit::{Admission, Asks, ConnectionPermit, Grant, Overflow, Wants};
 use super::cluster::Cluster;
 use super::connect::connect_http2;
 use super::endpoint::EndpointState;
@@ -111,7 +111,11 @@ impl Http2Pool {
             return Ok(lease);
         }
         // Before the box: a refusal is cheap.
-        let _pending = cluster.state.admission.pending()?;
+        let admission = &cluster.state.admission;
+        let _pending = match admission.pending_now(Wants::Stream) {
+            Some(decided) => decided?,
+            None => Box::pin(admission.pending_soon(Wants::Stream)).await?,
+        };
         // Boxed: requests that find a place do not carry its size.
         Box::pin(self.dial_or_wait(worker, cluster, endpoint, &shared, asked)).await
     }

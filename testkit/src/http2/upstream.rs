@@ -206,6 +206,8 @@ type Open = Rc<RefCell<Vec<Counted>>>;
 type Counted = (usize, std::net::TcpStream);
 
 fn two_handles(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
+    // Small frames must not wait for acknowledgements.
+    stream.set_nodelay(true)?;
     let stream = stream.into_std()?;
     let second = stream.try_clone()?;
     Ok((TcpStream::from_std(stream)?, second))

@@ -161,6 +161,25 @@ async fn a_limit_on_connections_holds_for_http_2_with_many_workers() {
 }
 
 #[tokio::test]
+async fn nobody_is_refused_while_a_stream_is_free_on_another_worker() {
+    let upstream = Http2Upstream::start(None, |_| Http2Behaviour::ok("two"));
+    let pool = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
+    let mesh = mesh(upstream.address(), "http2", pool, 4).await;
+    let first = client(&mesh).await;
+    assert_eq!(first.get("/").await.expect("a reply").status, 200);
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(client(&mesh).await);
+    }
+    for round in 0..100 {
+        for reply in futures(clients.iter().map(|client| client.get("/"))).await {
+            assert_eq!(reply.expect("a reply").status, 200, "round {round}");
+        }
+    }
+    assert_eq!(upstream.counts().open_max, 1);
+}
+
+#[tokio::test]
 async fn one_connection_carries_the_streams_of_four_workers() {
     let upstream = Http2Upstream::start(None, |_| Http2Behaviour::ok("two"));
     let mesh = mesh(

@@ -2,14 +2,14 @@
 
 use std::ops::Deref;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use tokio::sync::Notify;
 use weft_proxy_core::cluster::Limits;
 use weft_proxy_core::limit::{Gate, Limit, Permit};
 
-use super::permit::{ConnectionPermit, DiallingGuard, PendingPermit, RetryPermit};
+use super::permit::{ConnectionPermit, DiallingGuard, RetryPermit};
+use super::places::Http2Sums;
 use super::wait::{Asks, Waiter};
 use crate::upstream::counters::Counter;
 
@@ -23,13 +23,6 @@ pub(crate) enum Overflow {
     /// Too many requests are in flight.
     Requests,
 }
-
-/// How often a place among those who wait is looked for while a connection is idle; then the request is refused.
-const LOOKS_MAX: u32 = 12;
-/// Looks that let only the worker's other tasks pass.
-const QUICK_LOOKS: u32 = 4;
-/// Pause before a later one: another worker is to hand a connection over.
-const LOOK_AFTER: Duration = Duration::from_millis(1);
 
 /// Keeps what is written per request off the cache lines of what is only read.
 #[derive(Debug)]
@@ -48,11 +41,14 @@ impl<T> Deref for Apart<T> {
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(super) connections: Apart<Gate<Waiter>>,
-    requests: Apart<Limit>,
-    pending: Apart<Limit>,
+    pub(super) requests: Apart<Limit>,
+    pub(super) pending: Apart<Limit>,
     retries: Limit,
     /// HTTP/1 connections that are being opened.
-    dialling: AtomicU32,
+    pub(super) dialling: AtomicU32,
+    pub(super) http2: Http2Sums,
+    /// Told when a request stops waiting.
+    pub(super) place: Notify,
     /// Workers that have idle connections to the cluster. Locked when one gets its first or has lost its last, and by the
     /// first of the waiters.
     pub(super) lenders: Mutex<Vec<Asks>>,
@@ -81,6 +77,8 @@ impl Admission {
             pending: Apart(Limit::new(limits.pending_max)),
             retries: Limit::new(limits.retries_max),
             dialling: AtomicU32::new(0),
+            http2: Http2Sums::default(),
+            place: Notify::new(),
             lenders: Mutex::default(),
             refused: Refused::default(),
             reused: Counter::default(),
@@ -103,54 +101,6 @@ impl Admission {
         if self.has_surplus() {
             self.ask();
         }
-    }
-
-    /// A request waits for a connection from now until the permit is dropped, its connecting included.
-    pub(crate) fn pending(&self) -> Result<PendingPermit<'_>, Overflow> {
-        match self.pending.try_acquire() {
-            Some(permit) => Ok(PendingPermit::new(&self.pending, permit)),
-            None => {
-                self.refused.pending.increment();
-                Err(Overflow::Pending)
-            }
-        }
-    }
-
-    /// The same for HTTP/1, decided at once; `None` if the answer is not known yet. A connection that no request is on goes to one
-    /// who waits: while it is on its way, perhaps between two workers, a place is about to become free, and nobody is
-    /// refused for want of one.
-    pub(crate) fn pending_now(&self) -> Option<Result<PendingPermit<'_>, Overflow>> {
-        if let Some(permit) = self.pending.try_acquire() {
-            return Some(Ok(PendingPermit::new(&self.pending, permit)));
-        }
-        let may_change = self.has_idle_connection() && self.pending.max() > 0;
-        // Once more, as it counts the refusal: a place may be free since the first look.
-        (!may_change).then(|| self.pending())
-    }
-
-    /// The answer to [`Admission::pending_now`] when it is known, at the latest after some milliseconds.
-    ///
-    /// Cancel safe: nothing is held before it resolves.
-    pub(crate) async fn pending_soon(&self) -> Result<PendingPermit<'_>, Overflow> {
-        for look in 0..LOOKS_MAX {
-            if look < QUICK_LOOKS {
-                tokio::task::yield_now().await;
-            } else {
-                tokio::time::sleep(LOOK_AFTER).await;
-            }
-            if let Some(decided) = self.pending_now() {
-                return decided;
-            }
-        }
-        self.pending()
-    }
-
-    /// Whether fewer HTTP/1 requests are in flight than connections are open. For the moment between a close and its count
-    /// it says yes where there is none.
-    fn has_idle_connection(&self) -> bool {
-        // Relaxed: it is a hint, looked at again and again.
-        let busy = self.requests.used().saturating_add(self.dialling.load(Relaxed));
-        self.connections.limit().used() > busy
     }
 
     /// An HTTP/1 connection is being opened until the guard is dropped.
@@ -208,6 +158,11 @@ impl Admission {
 
     pub(crate) fn end_request(&self, permit: Permit) {
         self.requests.release(permit);
+    }
+
+    pub(super) fn end_pending(&self, permit: Permit) {
+        self.pending.release(permit);
+        self.place.notify_one();
     }
 
     pub(super) fn end_retry(&self, permit: Permit) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-use weft_proxy_core::limit::{Limit, Permit};
+use weft_proxy_core::limit::Permit;
 
 use super::admission::Admission;
 
@@ -41,14 +41,14 @@ impl Drop for ConnectionPermit {
 /// One request that waits for a connection.
 #[derive(Debug)]
 pub(crate) struct PendingPermit<'a> {
-    limit: &'a Limit,
+    admission: &'a Admission,
     permit: Option<Permit>,
 }
 
 impl<'a> PendingPermit<'a> {
-    pub(super) fn new(limit: &'a Limit, permit: Permit) -> Self {
+    pub(super) fn new(admission: &'a Admission, permit: Permit) -> Self {
         Self {
-            limit,
+            admission,
             permit: Some(permit),
         }
     }
@@ -57,7 +57,7 @@ impl<'a> PendingPermit<'a> {
 impl Drop for PendingPermit<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
-            self.limit.release(permit);
+            self.admission.end_pending(permit);
         }
     }
 }
