@@ -209,13 +209,13 @@ fn breaker(args: &BreakerArgs) -> Result<Exit, Refusal> {
 }
 
 fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
-    args.behaviour().map_err(|line| (Exit::Usage, line))?;
+    let behaviour = args.behaviour().map_err(|error| usage(&error))?;
     let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
         let mut interrupts = interrupts();
         // Cancel safe: whoever ends it wants all of it to end.
         tokio::select! {
-            served = serve::run(args) => served.map(|()| Exit::Fine).map_err(failed),
+            served = serve::run(args, behaviour) => served.map(|()| Exit::Fine).map_err(|error| failed(error.to_string())),
             _ = interrupts.recv() => Ok(Exit::Fine),
         }
     })

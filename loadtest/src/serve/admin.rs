@@ -72,7 +72,11 @@ async fn change(upstream: &Upstream, request: Request<Incoming>) -> Result<(), S
     let body = Limited::new(request.into_body(), BEHAVIOUR_BYTES_MAX).collect().await;
     let bytes = body.map_err(|error| error.to_string())?.to_bytes();
     let raw: RawBehaviour = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    *upstream.behaviour.borrow_mut() = Rc::new(raw.resolve()?);
+    if upstream.tcp && !raw.is_of_connections_alone() {
+        return Err("an echo of TCP can only refuse".to_owned());
+    }
+    let behaviour = raw.resolve().map_err(|error| error.to_string())?;
+    *upstream.behaviour.borrow_mut() = Rc::new(behaviour);
     upstream.changed.notify_one();
     Ok(())
 }

@@ -14,10 +14,11 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::behaviour::Behaviour;
-use super::body::ReplyBody;
+use super::body::{Manner, ReplyBody};
 use super::connection::Connection;
-use super::ledger::Ledger;
-use crate::{clock, grpc};
+use super::ledger::{InFlightGuard, Ledger};
+use super::unary;
+use crate::clock;
 
 /// Bytes of a request's body at the most; more is read and dropped.
 const ECHOED_BYTES_MAX: usize = 64 * 1024;
@@ -25,6 +26,8 @@ const ECHOED_BYTES_MAX: usize = 64 * 1024;
 /// What all connections of a scripted upstream share.
 pub(super) struct Upstream {
     pub(super) name: String,
+    /// It echoes bytes, and speaks no HTTP.
+    pub(super) tcp: bool,
     pub(super) hostname: String,
     pub(super) started: u64,
     pub(super) behaviour: RefCell<Rc<Behaviour>>,
@@ -74,22 +77,16 @@ impl Served {
         if last {
             self.full.notify_one();
         }
-        if fate.early_close {
-            upstream.ledger.closed_early();
+        let raw = &behaviour.raw;
+        let manner = Manner {
+            filler: raw.body_bytes,
+            rate: raw.body_rate,
+            early_close: fate.early_close,
+        };
+        if head.version == Version::HTTP_2 && is_grpc(&head.headers) {
+            return Ok(self.grpc(head.uri.path(), &sent, fate.status, manner, in_flight));
         }
         upstream.ledger.answered(fate.status);
-        if head
-            .headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-        {
-            return Ok(of_grpc(
-                message(head.uri.path(), sent),
-                fate.status,
-                ReplyBody::new,
-                in_flight,
-            ));
-        }
         let text = json!({
             "name": upstream.name, "hostname": upstream.hostname, "version": env!("CARGO_PKG_VERSION"),
             "method": head.method.as_str(), "path": head.uri.path_and_query().map_or("/", |path| path.as_str()),
@@ -97,14 +94,7 @@ impl Served {
             "body": String::from_utf8_lossy(&sent),
         });
         let text = Bytes::from(format!("{text}\n"));
-        let raw = &behaviour.raw;
-        let mut response = Response::new(ReplyBody::new(
-            text,
-            raw.body_bytes,
-            raw.body_rate,
-            fate.early_close,
-            in_flight,
-        ));
+        let mut response = Response::new(ReplyBody::new(text, manner, in_flight));
         *response.status_mut() = StatusCode::from_u16(fate.status).expect("statuses are checked");
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -113,33 +103,36 @@ impl Served {
         }
         Ok(response)
     }
-}
 
-/// The same message back where it is kept whole; a health check is told that all is well.
-fn message(path: &str, sent: Bytes) -> Bytes {
-    match path {
-        grpc::HEALTH_CHECK => grpc::framed(grpc::SERVING),
-        _ if sent.len() >= ECHOED_BYTES_MAX => grpc::framed(b""),
-        _ => sent,
+    /// A message back, and its status in the trailers: the HTTP of gRPC always goes well. An error has no message.
+    fn grpc(
+        &self,
+        path: &str,
+        sent: &Bytes,
+        status: u16,
+        manner: Manner,
+        in_flight: InFlightGuard,
+    ) -> Response<ReplyBody> {
+        let status = unary::status(status);
+        self.upstream.ledger.answered(StatusCode::OK.as_u16());
+        let (text, filler) = if status == 0 {
+            let message = unary::answer(path, sent, manner.filler);
+            (message.text, message.filler)
+        } else {
+            (Bytes::new(), 0)
+        };
+        let body = ReplyBody::new(text, Manner { filler, ..manner }, in_flight);
+        let mut response = Response::new(body.with_grpc_status(status));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
     }
 }
 
-/// The message, and the status in the trailers.
-fn of_grpc(
-    message: Bytes,
-    status: u16,
-    body: impl FnOnce(Bytes, usize, u64, bool, super::ledger::InFlightGuard) -> ReplyBody,
-    in_flight: super::ledger::InFlightGuard,
-) -> Response<ReplyBody> {
-    let mut trailers = HeaderMap::new();
-    // A status of HTTP that is no success stands for UNAVAILABLE (gRPC, "HTTP to gRPC Status Code Mapping").
-    let code = if status == 200 { "0" } else { "14" };
-    trailers.insert("grpc-status", HeaderValue::from_static(code));
-    let mut response = Response::new(body(message, 0, 0, false, in_flight).with_trailers(trailers));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// `x-weft-caller` where a client names itself; its address otherwise.

@@ -7,8 +7,55 @@ use serde::{Deserialize, Serialize};
 
 /// Statuses at the most.
 const STATUSES_MAX: usize = 100;
+/// Largest weight of a status.
+const WEIGHT_MAX: u32 = 1_000_000;
 /// Bytes of a response's body at the most.
 const BODY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Longest latency and stall.
+const TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// A field that makes no sense.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} {value:?}: {wanted}", field.name())]
+pub(crate) struct BehaviourError {
+    pub(crate) field: Field,
+    pub(crate) value: String,
+    pub(crate) wanted: String,
+}
+
+/// Fields that can make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Latency,
+    Statuses,
+    BodyBytes,
+    Resets,
+    EarlyCloses,
+    Stall,
+}
+
+impl Field {
+    /// Its name in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Statuses => "statuses",
+            Self::BodyBytes => "body_bytes",
+            Self::Resets => "resets",
+            Self::EarlyCloses => "early_closes",
+            Self::Stall => "stall",
+        }
+    }
+
+    fn wrong(self, value: impl ToString, wanted: impl ToString) -> BehaviourError {
+        BehaviourError {
+            field: self,
+            value: value.to_string(),
+            wanted: wanted.to_string(),
+        }
+    }
+}
 
 /// A behaviour as it is written: in flags, and as JSON over the admin port. What is left out is off.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,72 +108,84 @@ pub(crate) struct Fate {
 }
 
 impl RawBehaviour {
+    /// Whether it says nothing of requests.
+    pub(crate) fn is_of_connections_alone(&self) -> bool {
+        let refuse = self.refuse;
+        *self
+            == Self {
+                refuse,
+                ..Self::default()
+            }
+    }
+
     /// Checks it.
     ///
     /// # Errors
-    /// One line that names the field and what would be right.
-    pub(crate) fn resolve(self) -> Result<Behaviour, String> {
-        for (name, percent) in [("resets", self.resets), ("early_closes", self.early_closes)] {
+    /// The field and what would be right.
+    pub(crate) fn resolve(self) -> Result<Behaviour, BehaviourError> {
+        for (field, percent) in [(Field::Resets, self.resets), (Field::EarlyCloses, self.early_closes)] {
             if !(0.0..=100.0).contains(&percent) {
-                return Err(format!("{name} {percent}: must be a percentage from 0 to 100"));
+                return Err(field.wrong(percent, "must be a percentage from 0 to 100"));
             }
         }
         if self.body_bytes > BODY_BYTES_MAX {
-            return Err(format!(
-                "body_bytes {}: must be at most {BODY_BYTES_MAX}",
-                self.body_bytes
-            ));
+            let wanted = format!("must be at most {BODY_BYTES_MAX}");
+            return Err(Field::BodyBytes.wrong(self.body_bytes, wanted));
         }
-        let sound = |(status, weight): (&u16, &u32)| (200..600).contains(status) && *weight <= 1_000_000;
-        if self.statuses.len() > STATUSES_MAX || !self.statuses.iter().all(sound) {
-            return Err(format!(
-                "statuses: must be at most {STATUSES_MAX}, from 200 to 599, with weights up to 1000000"
-            ));
+        if self.statuses.len() > STATUSES_MAX {
+            let wanted = format!("must be at most {STATUSES_MAX}");
+            return Err(Field::Statuses.wrong(self.statuses.len(), wanted));
+        }
+        let sound = |(status, weight): (&u16, &u32)| (200..600).contains(status) && *weight <= WEIGHT_MAX;
+        if let Some((status, weight)) = self.statuses.iter().find(|pair| !sound(*pair)) {
+            let wanted = format!("must be a status from 200 to 599 with a weight of at most {WEIGHT_MAX}");
+            return Err(Field::Statuses.wrong(format!("{status}={weight}"), wanted));
         }
         if !self.statuses.is_empty() && self.statuses.values().all(|weight| *weight == 0) {
-            return Err("statuses: must have a weight above 0".to_owned());
+            return Err(Field::Statuses.wrong("0", "must have a weight above 0"));
         }
         Ok(Behaviour {
             latency: self
                 .latency
                 .as_deref()
-                .map_or(Ok(Latency::Fixed(Duration::ZERO)), latency)?,
-            stall: self.stall.as_deref().map(stall).transpose()?,
+                .map_or(Ok(Latency::Fixed(Duration::ZERO)), |text| {
+                    let wanted = "must be 10ms, uniform 1ms..20ms, or exponential 10ms, and at most 1h";
+                    latency(text).ok_or_else(|| Field::Latency.wrong(text, wanted))
+                })?,
+            stall: self
+                .stall
+                .as_deref()
+                .map(|text| {
+                    let wanted = "must be LENGTH every PERIOD, such as 100ms every 1s, of a longer period, at most 1h";
+                    stall(text).ok_or_else(|| Field::Stall.wrong(text, wanted))
+                })
+                .transpose()?,
             raw: self,
         })
     }
 }
 
 fn time(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text.trim()).ok()
+    let time = humantime::parse_duration(text.trim()).ok();
+    time.filter(|time| *time <= TIME_MAX)
 }
 
-fn latency(text: &str) -> Result<Latency, String> {
-    let wrong = || format!("latency {text:?}: must be 10ms, uniform 1ms..20ms, or exponential 10ms");
+fn latency(text: &str) -> Option<Latency> {
     if let Some(range) = text.strip_prefix("uniform ") {
-        let (from, to) = range.split_once("..").ok_or_else(wrong)?;
-        let (from, to) = (time(from).ok_or_else(wrong)?, time(to).ok_or_else(wrong)?);
-        return if from <= to {
-            Ok(Latency::Uniform(from, to))
-        } else {
-            Err(wrong())
-        };
+        let (from, to) = range.split_once("..")?;
+        let (from, to) = (time(from)?, time(to)?);
+        return (from <= to).then_some(Latency::Uniform(from, to));
     }
     if let Some(mean) = text.strip_prefix("exponential ") {
-        return time(mean).map(Latency::Exponential).ok_or_else(wrong);
+        return time(mean).map(Latency::Exponential);
     }
-    time(text).map(Latency::Fixed).ok_or_else(wrong)
+    time(text).map(Latency::Fixed)
 }
 
-fn stall(text: &str) -> Result<(Duration, Duration), String> {
-    let wrong = || format!("stall {text:?}: must be LENGTH every PERIOD, for example 100ms every 1s");
-    let (length, period) = text.split_once(" every ").ok_or_else(wrong)?;
-    let (length, period) = (time(length).ok_or_else(wrong)?, time(period).ok_or_else(wrong)?);
-    if length < period {
-        Ok((length, period))
-    } else {
-        Err(wrong())
-    }
+fn stall(text: &str) -> Option<(Duration, Duration)> {
+    let (length, period) = text.split_once(" every ")?;
+    let (length, period) = (time(length)?, time(period)?);
+    (length < period).then_some((length, period))
 }
 
 impl Behaviour {
@@ -187,7 +246,7 @@ mod tests {
 
     fn resolve(json: &str) -> Result<Behaviour, String> {
         let raw: RawBehaviour = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        raw.resolve()
+        raw.resolve().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -232,6 +291,10 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name() {
         for (json, words) in [
             (r#"{"latency": "10"}"#, "latency"),
+            (r#"{"latency": "61m"}"#, "at most 1h"),
+            (r#"{"latency": "exponential 500000000000y"}"#, "at most 1h"),
+            (r#"{"stall": "1s every 2h"}"#, "at most 1h"),
+            (r#"{"body_bytes": 2000000000}"#, "body_bytes"),
             (r#"{"latency": "uniform 5ms..1ms"}"#, "latency"),
             (r#"{"stall": "2s every 1s"}"#, "stall"),
             (r#"{"resets": 101}"#, "resets"),

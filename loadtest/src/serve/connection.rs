@@ -12,6 +12,7 @@ use rustix::net::RecvFlags;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use super::ends::EndsGuard;
 use super::ledger::OpenGuard;
 
 /// The server's side of a connection; the ledger's entry goes with it, or earlier, once its end has been seen.
@@ -20,16 +21,24 @@ pub(super) struct Connection {
     open: RefCell<Option<OpenGuard>>,
     reset: Cell<bool>,
     reader: RefCell<Option<Waker>>,
+    place: EndsGuard,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, open: OpenGuard) -> Rc<Self> {
+    /// A connection that has been accepted, and counted.
+    pub(super) fn new(stream: TcpStream, open: OpenGuard, place: EndsGuard) -> Rc<Self> {
         Rc::new(Self {
             stream,
             open: RefCell::new(Some(open)),
             reset: Cell::new(false),
             reader: RefCell::default(),
+            place,
         })
+    }
+
+    /// Where it is known.
+    pub(super) fn place(&self) -> &EndsGuard {
+        &self.place
     }
 
     /// Ends it with a reset: what has not been sent is lost, and the other side learns it at once.
@@ -64,8 +73,8 @@ impl Connection {
         }
     }
 
-    /// Looks whether the other side has ended it: the kernel may know before this thread has read so far.
-    pub(super) fn look(&self) {
+    /// Counts it out if the other side has ended it, and all before that has been read; whether it did.
+    pub(super) fn look(&self) -> bool {
         let mut byte = [0u8; 1];
         let ended = match rustix::net::recv(&self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((read, _)) => read == 0,
@@ -74,6 +83,7 @@ impl Connection {
         if ended {
             self.open.borrow_mut().take();
         }
+        ended
     }
 }
 

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::behaviour::{Behaviour, RawBehaviour};
+use super::behaviour::{Behaviour, Field, RawBehaviour};
+use crate::flags::FlagError;
 
 /// The flags of `serve`, as typed.
 #[derive(Clone, Debug, Args)]
@@ -55,16 +56,20 @@ impl ServeArgs {
     /// What it does at first.
     ///
     /// # Errors
-    /// One line, where it makes no sense.
-    pub(crate) fn behaviour(&self) -> Result<Behaviour, String> {
-        let status = |text: &String| {
-            let (status, weight) = text.split_once('=')?;
-            Some((status.parse().ok()?, weight.parse().ok()?))
-        };
-        let statuses: Option<BTreeMap<u16, u32>> = self.statuses.iter().map(status).collect();
-        RawBehaviour {
+    /// The flag, where it makes no sense.
+    pub(crate) fn behaviour(&self) -> Result<Behaviour, FlagError> {
+        let mut statuses = BTreeMap::new();
+        for text in &self.statuses {
+            let pair = text.split_once('=');
+            let pair =
+                pair.and_then(|(status, weight)| Some((status.parse::<u16>().ok()?, weight.parse::<u32>().ok()?)));
+            let (status, weight) =
+                pair.ok_or_else(|| FlagError::value("--status", text, "must be STATUS=WEIGHT, for example 503=10"))?;
+            statuses.insert(status, weight);
+        }
+        let raw = RawBehaviour {
             latency: self.latency.clone(),
-            statuses: statuses.ok_or("--status: must be STATUS=WEIGHT, for example 503=10")?,
+            statuses,
             body_bytes: self.body_bytes,
             body_rate: self.body_rate,
             resets: self.resets,
@@ -72,8 +77,25 @@ impl ServeArgs {
             requests_per_connection: self.requests_per_connection,
             refuse: false,
             stall: self.stall.clone(),
+        };
+        if self.tcp && !raw.is_of_connections_alone() {
+            return Err(FlagError::Contradiction {
+                flag: "--tcp",
+                wanted: "gives bytes back as they come: it has no latency, statuses, bodies, resets or stalls",
+            });
         }
-        .resolve()
-        .map_err(|problem| format!("--{}", problem.replacen('_', "-", 1)))
+        raw.resolve()
+            .map_err(|error| FlagError::value(flag(error.field), &error.value, error.wanted))
+    }
+}
+
+fn flag(field: Field) -> &'static str {
+    match field {
+        Field::Latency => "--latency",
+        Field::Statuses => "--status",
+        Field::BodyBytes => "--body-bytes",
+        Field::Resets => "--resets",
+        Field::EarlyCloses => "--early-closes",
+        Field::Stall => "--stall",
     }
 }

@@ -14,6 +14,7 @@ struct Counts {
     requests: u64,
     by_caller_and_route: BTreeMap<(String, String), u64>,
     by_status: BTreeMap<u16, u64>,
+    by_grpc_status: BTreeMap<u16, u64>,
     in_flight: u64,
     in_flight_highest: u64,
     accepted: u64,
@@ -70,11 +71,6 @@ impl Ledger {
         self.0.borrow_mut().resets += 1;
     }
 
-    /// A response ends in the middle.
-    pub(crate) fn closed_early(&self) {
-        self.0.borrow_mut().early_closes += 1;
-    }
-
     /// Forgets what is over; what is open and in flight stays.
     pub(crate) fn clear(&self) {
         let mut counts = self.0.borrow_mut();
@@ -101,12 +97,25 @@ impl Ledger {
         json!({
             "requests": {
                 "total": counts.requests, "by_caller": by_caller, "by_route": by_route, "by_status": counts.by_status,
+                "by_grpc_status": counts.by_grpc_status,
                 "by_caller_and_route": both.map(|((caller, route), count)| json!({"caller": caller, "route": route, "count": count})).collect::<Vec<_>>(),
                 "in_flight": counts.in_flight, "in_flight_highest": counts.in_flight_highest,
                 "resets": counts.resets, "early_closes": counts.early_closes,
             },
             "connections": {"accepted": counts.accepted, "open": counts.open, "open_highest": counts.open_highest},
         })
+    }
+}
+
+impl InFlightGuard {
+    /// A status of gRPC is being sent, beside the one of HTTP.
+    pub(crate) fn answered_grpc(&self, status: u16) {
+        *self.0.0.borrow_mut().by_grpc_status.entry(status).or_default() += 1;
+    }
+
+    /// Its response ends in the middle.
+    pub(crate) fn closed_early(&self) {
+        self.0.0.borrow_mut().early_closes += 1;
     }
 }
 

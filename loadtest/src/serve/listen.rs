@@ -1,8 +1,9 @@
 //! Accepting, and what becomes of a connection.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -14,40 +15,56 @@ use tokio::sync::Notify;
 
 use super::admin;
 use super::answer::{Served, Upstream};
+use super::behaviour::Behaviour;
 use super::connection::{Connection, Wire};
+use super::ends::Ends;
 use super::flags::ServeArgs;
 use super::ledger::Ledger;
-use crate::clock;
+use crate::{clock, print};
 
 /// Connections at the most; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 50_000;
 /// Bytes that an echo of TCP holds.
 const ECHO_BYTES: usize = 64 * 1024;
 
-/// Serves until the process is asked to end.
+/// What ends an upstream. Each is one line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// An address is taken, or not this machine's.
+    #[error("{address}: cannot be bound: {problem}")]
+    Bind { address: SocketAddr, problem: io::Error },
+    /// The machine has no descriptors left.
+    #[error("connections cannot be watched: {0}")]
+    Watch(io::Error),
+    /// Nobody can be told where it serves.
+    #[error("{0}")]
+    Output(String),
+}
+
+/// Serves until the process is asked to end, first as `behaviour` says.
 ///
 /// # Errors
-/// One line: a behaviour that makes no sense, an address that cannot be bound.
-pub(crate) async fn run(args: &ServeArgs) -> Result<(), String> {
+/// When it cannot begin, or its address cannot be bound again.
+pub(crate) async fn run(args: &ServeArgs, behaviour: Behaviour) -> Result<(), ServeError> {
     let upstream = Rc::new(Upstream {
         name: args.name.clone(),
+        tcp: args.tcp,
         hostname: std::fs::read_to_string("/proc/sys/kernel/hostname")
             .unwrap_or_default()
             .trim()
             .to_owned(),
         started: clock::now(),
-        behaviour: RefCell::new(Rc::new(args.behaviour()?)),
+        behaviour: RefCell::new(Rc::new(behaviour)),
         changed: Notify::new(),
         ledger: Ledger::default(),
         random: RefCell::new(fastrand::Rng::with_seed(args.seed)),
     });
-    let admin = bind(args.admin).await?;
-    let first = bind(args.listen).await?;
-    let address = local(&first)?;
-    println!("serving on {address}, admin on http://{}", local(&admin)?);
+    let ends = Ends::new().map_err(ServeError::Watch)?;
+    let (admin, admin_address) = bind(args.admin).await?;
+    let (first, address) = bind(args.listen).await?;
+    print::out(&format!("serving on {address}, admin on http://{admin_address}\n")).map_err(ServeError::Output)?;
     tokio::task::spawn_local(admin::serve(upstream.clone(), admin));
     let mut listener = Some(first);
-    let open: RefCell<Vec<Weak<Connection>>> = RefCell::default();
     loop {
         let refuse = upstream.behaviour.borrow().raw.refuse;
         if refuse {
@@ -58,57 +75,46 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), String> {
         }
         let listening = match &listener {
             Some(listening) => listening,
-            None => listener.insert(bind(address).await?),
+            None => listener.insert(bind(address).await?.0),
         };
+        let full = ends.open() >= CONNECTIONS_MAX;
         // Cancel safe: `accept` loses no connection, and a notice is kept until it is asked for.
         tokio::select! {
-            accepted = listening.accept() => match accepted {
-                Ok((stream, peer)) => accept(&upstream, &open, stream, peer, args.tcp),
-                // Out of descriptors: the next one would fail as well.
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-            },
+            accepted = listening.accept(), if !full => {
+                let taken = accepted.and_then(|(stream, peer)| accept(&upstream, &ends, stream, peer));
+                if taken.is_err() {
+                    // Out of descriptors: the next one would fail as well.
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            }
+            () = ends.gone.notified(), if full => {}
             () = upstream.changed.notified() => {}
         }
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("{address}: cannot be bound: {error}"))
+/// A listener and the address that it has got.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let wrong = |problem| ServeError::Bind { address, problem };
+    let listener = TcpListener::bind(address).await.map_err(wrong)?;
+    let local = listener.local_addr().map_err(wrong)?;
+    Ok((listener, local))
 }
 
-fn local(listener: &TcpListener) -> Result<SocketAddr, String> {
-    listener.local_addr().map_err(|error| error.to_string())
-}
-
-fn accept(
-    upstream: &Rc<Upstream>,
-    open: &RefCell<Vec<Weak<Connection>>>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    tcp: bool,
-) {
+fn accept(upstream: &Rc<Upstream>, ends: &Rc<Ends>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
     // Ends that are queued come first: who closes one connection and then opens another has one at a time.
-    let mut open = open.borrow_mut();
-    open.retain(|known| {
-        known.upgrade().is_some_and(|connection| {
-            connection.look();
-            true
-        })
-    });
-    if open.len() >= CONNECTIONS_MAX {
-        return;
-    }
+    ends.look();
     // A response of several frames must not wait for an acknowledgement; a socket that is gone will say so when it is read.
     let _ = stream.set_nodelay(true);
-    let connection = Connection::new(stream, upstream.ledger.accepted());
-    open.push(Rc::downgrade(&connection));
-    if tcp {
+    let place = ends.watch(&stream)?;
+    let connection = Connection::new(stream, upstream.ledger.accepted(), place);
+    ends.know(&connection);
+    if upstream.tcp {
         tokio::task::spawn_local(echo(connection));
     } else {
         tokio::task::spawn_local(serve(upstream.clone(), connection, peer));
     }
+    Ok(())
 }
 
 async fn serve(upstream: Rc<Upstream>, connection: Rc<Connection>, peer: SocketAddr) {

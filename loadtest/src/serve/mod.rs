@@ -7,9 +7,11 @@ mod answer;
 mod behaviour;
 mod body;
 mod connection;
+mod ends;
 mod flags;
 mod ledger;
 mod listen;
+mod unary;
 
 pub(crate) use flags::ServeArgs;
 pub(crate) use listen::run;

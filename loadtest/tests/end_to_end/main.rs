@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail as the test does")]
 
 mod accuracy;
+mod breaker;
 mod connections;
 mod counts;
 mod ends;
