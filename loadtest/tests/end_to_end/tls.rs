@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -19,7 +19,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::process::{Ended, undisturbed};
+use crate::process::{Ended, load, undisturbed};
+
+/// Bytes of a body that no buffer on its way holds.
+const LONG: usize = 8_000_000;
 
 /// An authority, and a folder with what it has issued, in PEM.
 struct Authority {
@@ -89,7 +92,8 @@ impl Authority {
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };
-                    let service = service_fn(async |_: Request<Incoming>| {
+                    let service = service_fn(async |request: Request<Incoming>| {
+                        drop(request.into_body().collect().await);
                         Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from_static(b"hello"))))
                     });
                     let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
@@ -126,6 +130,32 @@ async fn who_is_trusted_answers_over_both_protocols_with_and_without_a_client_ce
         let ended = authority.load("here.test", port, flags).await;
         assert_eq!(ended.code, 0, "{flags}: {ended:?}");
         assert_eq!(ended.json()["codes"], serde_json::json!({"200": 30}), "{flags}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_longer_than_all_buffers_arrives() {
+    let authority = Authority::new();
+    authority.issue("here.test", false);
+    std::fs::write(authority.path("long"), vec![b'x'; LONG]).unwrap();
+    let (ca, long) = (authority.path("ca.pem"), authority.path("long"));
+    for flags in ["", "--http2"] {
+        let port = authority.serve("here.test", false, &[b"h2", b"http/1.1"]).await;
+        let result = load(&format!(
+            "https://here.test:{port}/ --resolve here.test:{port}:127.0.0.1 --cacert {} --data @{} --rate max -c 1 \
+             --duration 300ms --output json {flags}",
+            ca.display(),
+            long.display()
+        ))
+        .await
+        .json();
+        assert_eq!(result["requests"]["failed"], 0, "{flags}: {}", result["errors"]);
+        let answered = result["requests"]["answered"].as_u64().unwrap();
+        assert!(answered > 0, "{flags}: {result}");
+        assert!(
+            result["bytes"]["out"].as_u64().unwrap() >= answered * LONG as u64,
+            "{flags}: {result}"
+        );
     }
 }
 
