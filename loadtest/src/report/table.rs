@@ -31,15 +31,18 @@ fn write(out: &mut String, outcome: &Outcome) -> fmt::Result {
     )?;
     latencies(out, outcome)?;
     answers(out, &outcome.tally)?;
+    let settings = &outcome.settings;
     writeln!(
         out,
-        "connections   {} opened, {} requests on one that was open; {} bytes in, {} out",
-        tally.opened, tally.reused, tally.bytes_in, tally.bytes_out
+        "connections   {} opened, at most {} at once; {} requests on one that was open",
+        tally.opened, settings.connections, tally.reused
     )?;
+    writeln!(out, "bytes         {} in, {} out", tally.bytes_in, tally.bytes_out)?;
     let requests = (tally.answered() + tally.failed()).max(1);
     writeln!(
         out,
-        "generator     {:.1} µs of CPU a request; sends late by p99 {:.3} ms",
+        "generator     {} threads, {:.1} µs of CPU a request; sends late by p99 {:.3} ms",
+        settings.threads,
         outcome.cpu.as_secs_f64() * 1e6 / requests as f64,
         tally.pacing.value_at_quantile(0.99) as f64 / 1e3
     )?;
@@ -56,18 +59,16 @@ fn write(out: &mut String, outcome: &Outcome) -> fmt::Result {
 }
 
 fn rates(out: &mut String, outcome: &Outcome) -> fmt::Result {
-    let settings = &outcome.settings;
-    let (connections, threads) = (settings.connections, settings.threads);
     let (rate, seconds) = (reached(outcome), outcome.elapsed.as_secs_f64());
-    match &settings.profile {
+    match &outcome.settings.profile {
         Some(profile) => writeln!(
             out,
-            "rate          {rate:.1}/s reached, {:.1}/s intended, in {seconds:.2} s; at most {connections} connections, {threads} threads",
+            "rate          {rate:.1}/s reached, {:.1}/s intended, in {seconds:.2} s",
             profile.mean_rate(),
         ),
         None => writeln!(
             out,
-            "rate          {rate:.1}/s, as fast as answers came, in {seconds:.2} s; {connections} connections, {threads} threads",
+            "rate          {rate:.1}/s, as fast as answers came, in {seconds:.2} s"
         ),
     }
 }
