@@ -61,23 +61,24 @@ pub fn render(metrics: &Metrics, summary: &Summary) -> String {
         refusals,
     );
     single(&mut text, "pilot_xds", "gauge", "Connected proxies.", summary.proxies);
-    head(
-        &mut text,
-        "pilot_xds_pushes",
-        "counter",
-        "Responses sent, by resource type.",
-    );
+    by_type(&mut text, metrics);
+    convergence(&mut text, metrics);
+    text
+}
+
+fn by_type(text: &mut String, metrics: &Metrics) {
+    head(text, "pilot_xds_pushes", "counter", "Responses sent, by resource type.");
     for kind in TypeUrl::ALL {
         let count = metrics.pushes[kind.index()].load(Relaxed);
         line(
-            &mut text,
+            text,
             "pilot_xds_pushes",
             &[("type", &kind.short().to_ascii_lowercase())],
             count,
         );
     }
     head(
-        &mut text,
+        text,
         "pilot_total_xds_rejects",
         "counter",
         "Responses refused by proxies, by resource type.",
@@ -85,14 +86,12 @@ pub fn render(metrics: &Metrics, summary: &Summary) -> String {
     for kind in TypeUrl::ALL {
         let count = metrics.rejects[kind.index()].load(Relaxed);
         line(
-            &mut text,
+            text,
             "pilot_total_xds_rejects",
             &[("type", &kind.short().to_ascii_lowercase())],
             count,
         );
     }
-    convergence(&mut text, metrics);
-    text
 }
 
 fn convergence(text: &mut String, metrics: &Metrics) {

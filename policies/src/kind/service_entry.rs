@@ -157,6 +157,11 @@ impl ServiceEntry {
         if self.workload_selector.is_some() && !self.endpoints.is_empty() {
             at.error("has both `endpoints` and `workloadSelector`", "keep one of them");
         }
+        self.check_resolution(at);
+        self.check_tcp(at);
+    }
+
+    fn check_resolution(&self, at: &Field<'_>) {
         let wildcard = self.hosts.iter().any(|h| h.starts_with('*'));
         match self.resolution {
             Resolution::None => {
@@ -204,6 +209,10 @@ impl ServiceEntry {
                 }
             }
         }
+    }
+
+    /// What names cannot tell apart, addresses have to.
+    fn check_tcp(&self, at: &Field<'_>) {
         let opaque = self
             .ports
             .iter()

@@ -24,18 +24,7 @@ const TOLERANCE: f64 = 1.0;
 const COUNTS_MAX: usize = 3;
 
 pub(super) async fn step(play: &Play, figures: &mut Value) -> Result<()> {
-    play.apply("reviews-v1.yaml").await?;
-    let rule = play.shares(None)?;
-    let progress = play.view.bar(BEFORE);
-    let before = visits(play.way_in, None, BEFORE, &progress, &rule).await?;
-    drop(progress);
-    play.view.say(&format!(
-        "   {BEFORE} visits: {}, {} failed",
-        before.beside(&rule),
-        before.failures.len()
-    ));
-    before.judge(&rule, TOLERANCE)?;
-
+    let before = one_version(play).await?;
     let stream = Stream::default();
     let counting = async {
         while stream.during_the_change().count() < BEFORE && !stream.is_over() {
@@ -76,6 +65,27 @@ pub(super) async fn step(play: &Play, figures: &mut Value) -> Result<()> {
             "rule_percent": rule,
         },
     });
+    judge(play, &during, &counted, &rule)
+}
+
+/// Everything to one version.
+async fn one_version(play: &Play) -> Result<Tally> {
+    play.apply("reviews-v1.yaml").await?;
+    let rule = play.shares(None)?;
+    let progress = play.view.bar(BEFORE);
+    let before = visits(play.way_in, None, BEFORE, &progress, &rule).await?;
+    drop(progress);
+    play.view.say(&format!(
+        "   {BEFORE} visits: {}, {} failed",
+        before.beside(&rule),
+        before.failures.len()
+    ));
+    before.judge(&rule, TOLERANCE)?;
+    Ok(before)
+}
+
+/// Nobody may notice the change, and shares have to be those of the rule.
+fn judge(play: &Play, during: &Tally, counted: &Tally, rule: &Shares) -> Result<()> {
     play.view.say(&format!(
         "   {} visits during the change, {} failed",
         during.count(),
@@ -84,7 +94,7 @@ pub(super) async fn step(play: &Play, figures: &mut Value) -> Result<()> {
     play.view.say(&format!(
         "   {} visits: {}, {} failed",
         counted.count(),
-        counted.beside(&rule),
+        counted.beside(rule),
         counted.failures.len()
     ));
     if let Some(first) = during.failures.first() {
@@ -94,7 +104,7 @@ pub(super) async fn step(play: &Play, figures: &mut Value) -> Result<()> {
             during.count()
         );
     }
-    counted.judge(&rule, TOLERANCE)?;
+    counted.judge(rule, TOLERANCE)?;
     match counted.count() {
         COUNTED => Ok(()),
         other => bail!("only {other} of {COUNTED} visits were made"),
