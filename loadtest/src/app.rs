@@ -241,6 +241,9 @@ fn interrupts() -> mpsc::Receiver<()> {
 /// The exit code of a run that has been reported.
 fn ended(outcome: &Outcome, expected: bool) -> Result<Exit, Refusal> {
     let tally = &outcome.tally;
+    if outcome.interrupted {
+        return Ok(Exit::Interrupted);
+    }
     if tally.answered() == 0 && tally.failed() > 0 {
         let most = tally.errors().max_by_key(|(.., count)| *count);
         let (phase, kind, _) = most.expect("errors were counted");
@@ -261,8 +264,8 @@ fn ended(outcome: &Outcome, expected: bool) -> Result<Exit, Refusal> {
             _ => (Exit::Failed, line),
         });
     }
-    Ok(if outcome.interrupted {
-        Exit::Interrupted
+    Ok(if outcome.ended_early.is_some() {
+        Exit::Failed
     } else if !outcome.verdict.invalid_because.is_empty() {
         Exit::Invalid
     } else if !expected {

@@ -1,9 +1,12 @@
-//! in → out: the kernel's monotonic clock → nanoseconds; a wait until one of them.
+//! in → out: the kernel's monotonic clock and its books on a thread → nanoseconds; a wait until one of them.
 //! owns: pacing below a millisecond: a timerfd, since the runtime's timer counts in whole milliseconds.
 //! may not touch: what is waited for.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
@@ -24,8 +27,35 @@ pub(crate) fn thread_cpu() -> u64 {
     nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
 }
 
+/// Nanoseconds of a length of time; of one that is too long for that, the most that can be told.
+pub(crate) fn nanoseconds_of(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn nanoseconds(time: Timespec) -> u64 {
     time.tv_sec as u64 * SECOND + time.tv_nsec as u64
+}
+
+/// Bytes of the kernel's line on a thread: three numbers.
+const SCHEDSTAT_BYTES: usize = 128;
+
+/// How long the calling thread has waited for a processor although it could have run, by the kernel's own books
+/// (`Documentation/scheduler/sched-stats.rst`, `/proc/<pid>/schedstat`).
+pub(crate) struct RunQueue(Option<File>);
+
+impl RunQueue {
+    /// Of the calling thread: the file stays that thread's, whoever reads it.
+    pub(crate) fn of_this_thread() -> Self {
+        Self(File::open("/proc/thread-self/schedstat").ok())
+    }
+
+    /// Nanoseconds since the thread's start; `None` where the kernel keeps no such books.
+    pub(crate) fn waited_ns(&self) -> Option<u64> {
+        let mut bytes = [0; SCHEDSTAT_BYTES];
+        let length = self.0.as_ref()?.read_at(&mut bytes, 0).ok()?;
+        let text = std::str::from_utf8(&bytes[..length]).ok()?;
+        text.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
 }
 
 /// Wakes its thread at an instant, with the precision of the kernel's timers.

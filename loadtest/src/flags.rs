@@ -9,6 +9,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::rate;
 use crate::schedule::Profile;
+use crate::worker;
 
 /// Requests in flight where nothing else is asked for.
 const CONNECTIONS: usize = 64;
@@ -260,7 +261,8 @@ impl RunArgs {
             let wanted = format!("must be from 1 to {STREAMS_MAX}, and at most {LANES_MAX} over all connections");
             return Err(FlagError::value("--streams", &streams.to_string(), wanted));
         }
-        let threads = self.threads.unwrap_or(processors);
+        let default = || worker::threads(processors.min(THREADS_MAX), connections, streams, profile.is_some());
+        let threads = self.threads.unwrap_or_else(default);
         if !(1..=THREADS_MAX).contains(&threads) {
             let wanted = format!("must be from 1 to {THREADS_MAX}");
             return Err(FlagError::value("--threads", &threads.to_string(), wanted));

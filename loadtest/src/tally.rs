@@ -38,13 +38,13 @@ pub(crate) fn histogram_of_a_second() -> Histogram<u32> {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// When it should have been sent.
-    pub(crate) intended: u64,
+    pub(crate) intended_ns: u64,
     /// When a free place for it was found.
-    pub(crate) taken: u64,
+    pub(crate) taken_ns: u64,
     /// When it was sent: its connection, and its stream where there are streams, were in hand.
-    pub(crate) sent: u64,
+    pub(crate) sent_ns: u64,
     /// When it was over.
-    pub(crate) ended: u64,
+    pub(crate) ended_ns: u64,
     /// Bytes of the request that were written.
     pub(crate) bytes_out: u64,
     /// It went over a connection that had carried one before.
@@ -57,18 +57,24 @@ pub(crate) struct Outcome {
 /// What a run, or a thread's part of one, came to.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    /// From the intended instant to the end.
+    /// From the intended instant to the end. Who was given up had waited at least so long, and counts with that: requests
+    /// that timed out, were abandoned or never sent, and see [`Tally::settle`].
     pub(crate) latency: Histogram<u64>,
     /// From the actual one.
     pub(crate) service_time: Histogram<u64>,
     /// From the intended to the actual one, where a connection was free: the generator's own delay.
     pub(crate) pacing: Histogram<u64>,
+    /// How long something that happened lay unnoticed because the generator did not run, sampled evenly over time: by as
+    /// much, answers are read late.
+    pub(crate) pulse: Histogram<u64>,
     /// Service times of all that was served: below 400 and, where gRPC is spoken, with status 0.
     pub(crate) served: Histogram<u64>,
     /// Service times of local replies of a mesh.
     pub(crate) refusals: Histogram<u64>,
     /// Service times of those that a limit of a circuit breaker refused: what a refusal costs its caller.
     pub(crate) overflows: Histogram<u64>,
+    /// From the intended instant to failures that were no timeouts; empty once it is settled.
+    broken_off: Histogram<u64>,
     codes: Box<[u64; STATUSES]>,
     grpc_codes: [u64; GRPC_STATUSES],
     errors: [[u64; Kind::ALL.len()]; Phase::ALL.len()],
@@ -92,6 +98,10 @@ pub(crate) struct Tally {
     pub(crate) lost: u64,
     /// Intended sends for which no connection came free before the end.
     pub(crate) unsent: u64,
+    /// Requests in flight that nobody waited for.
+    pub(crate) abandoned: u64,
+    /// Requests that were over, with an answer or without, before the time of sending was.
+    pub(crate) over_in_time: u64,
 }
 
 impl Tally {
@@ -100,6 +110,8 @@ impl Tally {
             latency: histogram(),
             service_time: histogram(),
             pacing: histogram(),
+            pulse: histogram(),
+            broken_off: histogram(),
             served: histogram(),
             refusals: histogram(),
             overflows: histogram(),
@@ -118,23 +130,30 @@ impl Tally {
             reused: 0,
             lost: 0,
             unsent: 0,
+            abandoned: 0,
+            over_in_time: 0,
         }
     }
 
-    /// Counts a request that is over; its latency in microseconds if it was answered.
+    /// Counts a request that is over; its latency in microseconds if it counts already.
     pub(crate) fn record(&mut self, outcome: &Outcome) -> Option<u64> {
         self.bytes_out += outcome.bytes_out;
         self.reused += u64::from(outcome.reused);
         self.lost += outcome.lost;
+        let latency = microseconds(outcome.intended_ns, outcome.ended_ns);
+        let service_time = microseconds(outcome.sent_ns, outcome.ended_ns);
         let answer = match &outcome.result {
             Ok(answer) => answer,
             Err(failure) => {
                 self.errors[failure.phase as usize][failure.kind as usize] += 1;
+                if failure.kind == Kind::Timeout {
+                    self.latency.saturating_record(latency);
+                    return Some(latency);
+                }
+                self.broken_off.saturating_record(latency);
                 return None;
             }
         };
-        let latency = microseconds(outcome.intended, outcome.ended);
-        let service_time = microseconds(outcome.sent, outcome.ended);
         self.latency.saturating_record(latency);
         self.service_time.saturating_record(service_time);
         self.codes[usize::from(answer.status).min(STATUSES - 1)] += 1;
@@ -165,10 +184,33 @@ impl Tally {
         Some(latency)
     }
 
-    /// A send that never happened has waited at least this long.
-    pub(crate) fn record_unsent(&mut self, intended: u64, end: u64) {
-        self.unsent += 1;
-        self.latency.saturating_record(microseconds(intended, end));
+    /// Sends that never happened have waited at least this long.
+    pub(crate) fn record_unsent(&mut self, intended_ns: u64, end_ns: u64, count: u64) {
+        self.unsent += count;
+        let waited = microseconds(intended_ns, end_ns);
+        self.latency.saturating_record_n(waited, count);
+    }
+
+    /// A request that nobody waits for any longer has waited at least this long.
+    pub(crate) fn record_abandoned(&mut self, intended_ns: u64, end_ns: u64) {
+        self.abandoned += 1;
+        self.latency.saturating_record(microseconds(intended_ns, end_ns));
+    }
+
+    /// Once all is counted: failures other than timeouts (a reset, a close, a refusal) count as latencies if they came later
+    /// than half of all others had their answer. A slow failure that was left out would flatter the percentiles, and so would
+    /// a quick one that was let in: a refused connection costs a tenth of a millisecond.
+    pub(crate) fn settle(&mut self) {
+        let median = self.latency.value_at_quantile(0.5);
+        if !self.latency.is_empty() {
+            for failures in self.broken_off.iter_recorded() {
+                if failures.value_iterated_to() > median {
+                    let count = failures.count_since_last_iteration();
+                    self.latency.saturating_record_n(failures.value_iterated_to(), count);
+                }
+            }
+        }
+        self.broken_off.reset();
     }
 
     /// Adds another thread's part.
@@ -177,6 +219,8 @@ impl Tally {
             (&mut self.latency, &other.latency),
             (&mut self.service_time, &other.service_time),
             (&mut self.pacing, &other.pacing),
+            (&mut self.pulse, &other.pulse),
+            (&mut self.broken_off, &other.broken_off),
             (&mut self.served, &other.served),
             (&mut self.refusals, &other.refusals),
             (&mut self.overflows, &other.overflows),
@@ -210,6 +254,8 @@ impl Tally {
         self.reused += other.reused;
         self.lost += other.lost;
         self.unsent += other.unsent;
+        self.abandoned += other.abandoned;
+        self.over_in_time += other.over_in_time;
     }
 
     /// Statuses that came, with their numbers.
@@ -258,20 +304,20 @@ fn count(reasons: &mut BTreeMap<String, u64>, reason: &str, more: u64) {
 }
 
 /// Whole microseconds, at least one: a histogram knows no zero.
-pub(crate) fn microseconds(from: u64, to: u64) -> u64 {
-    (to.saturating_sub(from) / 1000).max(1)
+pub(crate) fn microseconds(from_ns: u64, to_ns: u64) -> u64 {
+    (to_ns.saturating_sub(from_ns) / 1000).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outcome(intended: u64, sent: u64, ended: u64, result: Result<Answer, Failure>) -> Outcome {
+    fn outcome(intended_ns: u64, sent_ns: u64, ended_ns: u64, result: Result<Answer, Failure>) -> Outcome {
         Outcome {
-            intended,
-            taken: intended,
-            sent,
-            ended,
+            intended_ns,
+            taken_ns: intended_ns,
+            sent_ns,
+            ended_ns,
             bytes_out: 10,
             reused: true,
             lost: 0,
@@ -296,6 +342,35 @@ mod tests {
     }
 
     #[test]
+    fn who_waited_in_vain_counts_as_long_as_it_waited_and_who_failed_at_once_flatters_nobody() {
+        let failed = |kind| Err(Failure::new(Phase::FirstByte, kind));
+        for (result, ended_ms, wanted_max_ms) in [
+            (failed(Kind::Timeout), 900, 900),
+            (failed(Kind::Reset), 900, 900),
+            (failed(Kind::Closed), 900, 900),
+            (failed(Kind::Reset), 1, 10),
+            (failed(Kind::Refused), 1, 10),
+        ] {
+            let mut tally = Tally::new();
+            for _ in 0..3 {
+                tally.record(&outcome(0, 0, 10_000_000, Ok(answer(200))));
+            }
+            tally.record(&outcome(0, 500_000, ended_ms * 1_000_000, result));
+            tally.settle();
+            assert_eq!(tally.latency.max() / 1000, wanted_max_ms);
+            assert_eq!(tally.latency.min() / 1000, 10);
+            assert_eq!((tally.failed(), tally.service_time.len()), (1, 3));
+        }
+        let mut tally = Tally::new();
+        tally.record_abandoned(0, 7_000_000);
+        assert_eq!((tally.abandoned, tally.latency.max() / 1000), (1, 7));
+        let mut refused = Tally::new();
+        refused.record(&outcome(0, 0, 100_000, failed(Kind::Refused)));
+        refused.settle();
+        assert!(refused.latency.is_empty());
+    }
+
+    #[test]
     fn threads_together_count_everything_once() {
         let mut one = Tally::new();
         one.record(&outcome(0, 0, 1_000_000, Ok(answer(200))));
@@ -303,7 +378,7 @@ mod tests {
         let mut other = Tally::new();
         other.record(&outcome(0, 0, 3_000_000, Ok(answer(503))));
         other.record(&outcome(0, 0, 3_000_000, Ok(answer(404))));
-        other.record_unsent(0, 9_000_000);
+        other.record_unsent(0, 9_000_000, 1);
         one.merge(&other);
         assert_eq!(one.codes().collect::<Vec<_>>(), [(200, 1), (404, 1), (503, 1)]);
         assert_eq!((one.answered(), one.failed(), one.unsent), (3, 1, 1));

@@ -185,7 +185,7 @@ impl Exercise<'_> {
         *load_ended = clock::now();
         let mut step = Step {
             begun_s,
-            abandoned: outcome.abandoned,
+            abandoned: outcome.tally.abandoned,
             invalid_because: outcome.verdict.invalid_because,
             ..Step::of(&outcome.tally, callers)
         };

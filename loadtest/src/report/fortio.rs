@@ -27,7 +27,7 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         .map_or("", |target| target.url.as_str());
     let mut result = json!({
         "RunType": run_type(protocol),
-        "Labels": labels(tally.unsent, outcome.abandoned),
+        "Labels": labels(tally.unsent, tally.abandoned),
         "StartTime": humantime::format_rfc3339_nanos(outcome.started_at).to_string(),
         "RequestedQPS": rate.map_or("max".to_owned(), |rate| rate.to_string()),
         "RequestedDuration": humantime::format_duration(settings.duration).to_string().replace(' ', ""),
@@ -191,12 +191,12 @@ mod tests {
                 ..Answer::default()
             });
             tally.record(&Outcome {
-                intended: 0,
-                sent: 0,
-                ended: 1_000_000,
+                intended_ns: 0,
+                sent_ns: 0,
+                ended_ns: 1_000_000,
                 bytes_out: 0,
                 reused: false,
-                taken: 0,
+                taken_ns: 0,
                 lost: 0,
                 result,
             });

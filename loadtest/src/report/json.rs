@@ -27,16 +27,18 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         "invalid_because": outcome.verdict.invalid_because,
         "notes": outcome.verdict.notes,
         "interrupted": outcome.interrupted,
+        "ended_early": outcome.ended_early,
         "started_at": humantime::format_rfc3339_millis(outcome.started_at).to_string(),
         "duration_s": outcome.elapsed.as_secs_f64(),
         "rate": {"intended": intended_rate(outcome), "reached": reached(outcome)},
         "requests": {
-            "answered": tally.answered(), "failed": tally.failed(), "unsent": tally.unsent, "abandoned": outcome.abandoned,
+            "answered": tally.answered(), "failed": tally.failed(), "unsent": tally.unsent, "abandoned": tally.abandoned,
             "refused": tally.refused, "answered_errors": tally.answered_errors,
         },
         "latency_ms": quantiles(&tally.latency),
         "service_time_ms": quantiles(&tally.service_time),
         "pacing_ms": quantiles(&tally.pacing),
+        "pulse_ms": quantiles(&tally.pulse),
         "codes": by_code(tally.codes()),
         "grpc_codes": by_code(tally.grpc_codes()),
         "errors": errors(outcome),
@@ -45,7 +47,7 @@ pub(crate) fn render(outcome: &Outcome) -> Value {
         "mesh": {"flags": tally.flags, "reasons": tally.reasons, "refusal_ms": quantiles(&tally.refusals)},
         "cpu": {
             "us_per_request": outcome.cpu.as_secs_f64() * 1e6 / (tally.answered() + tally.failed()).max(1) as f64,
-            "share": outcome.cpu.as_secs_f64() / outcome.elapsed.as_secs_f64(),
+            "share": outcome.cpu_sending.div_duration_f64(outcome.sending),
         },
         "series": outcome.series.iter().map(row).collect::<Vec<_>>(),
     })
@@ -81,9 +83,10 @@ fn intended_rate(outcome: &Outcome) -> Option<f64> {
         .map(crate::schedule::Profile::mean_rate)
 }
 
-/// Requests per second that were over, with an answer or without.
+/// Requests per second that were over, with an answer or without, in the time of sending: neither do answers that come later
+/// count, nor does the wait for them.
 pub(crate) fn reached(outcome: &Outcome) -> f64 {
-    (outcome.tally.answered() + outcome.tally.failed()) as f64 / outcome.elapsed.as_secs_f64()
+    outcome.tally.over_in_time as f64 / outcome.sending.as_secs_f64()
 }
 
 /// Milliseconds by percentile.

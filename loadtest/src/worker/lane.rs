@@ -1,12 +1,13 @@
 //! A lane carries one request at a time, over connections of its own.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::thread::Thread;
-use super::ticket::{Parked, Ticket};
+use super::ticket::{Parked, Taken, Ticket};
 use crate::client::answer::Answer;
 use crate::client::connect::connect;
 use crate::client::echo::Echo;
@@ -43,6 +44,8 @@ struct Connection {
 pub(super) struct Lane {
     thread: Rc<Thread>,
     timer: Rc<Timer>,
+    /// The intended instant of the request in flight.
+    in_flight: Rc<Cell<Option<u64>>>,
     /// One for each origin, where connections carry one request at a time.
     own: Vec<Option<Connection>>,
     /// For each origin, how many of its connections in a row were closed in silence after their first answer.
@@ -59,6 +62,7 @@ impl Lane {
         thread.timers.borrow_mut().push(timer.clone());
         Self {
             timer,
+            in_flight: thread.new_flight(),
             own: thread.scenario.origins.iter().map(|_| None).collect(),
             single: vec![0; thread.scenario.origins.len()],
             shared: thread.shared_of(number),
@@ -96,9 +100,9 @@ impl Lane {
     async fn next_ticket(&mut self) -> Option<Ticket> {
         loop {
             let parked = match self.thread.tickets.take() {
-                Ok(ticket) => return Some(ticket),
-                Err(None) => return None,
-                Err(Some(parked)) => parked,
+                Taken::Due(ticket) => return Some(ticket),
+                Taken::Over => return None,
+                Taken::Parked(parked) => parked,
             };
             match poll_fn(|context| self.poll_parked(&parked, context)).await {
                 Waited::Ticket(ticket) => return ticket,
@@ -137,20 +141,23 @@ impl Lane {
     async fn send(&mut self, ticket: Ticket) -> Outcome {
         let scenario = self.thread.scenario.clone();
         let target = &scenario.targets[self.thread.chooser.borrow_mut().next_target()];
-        let taken = clock::now();
-        let progress = Progress::new(taken);
-        self.timer.start(taken + self.thread.timeout);
+        let taken_ns = clock::now();
+        let intended_ns = if self.thread.closed_loop {
+            taken_ns
+        } else {
+            ticket.intended_ns
+        };
+        self.in_flight.set(Some(intended_ns));
+        let progress = Progress::new(taken_ns);
+        self.timer.start(taken_ns.saturating_add(self.thread.timeout_ns));
         let result = self.exchange(target, &progress).await;
         self.timer.stop();
+        self.in_flight.set(None);
         Outcome {
-            intended: if self.thread.closed_loop {
-                taken
-            } else {
-                ticket.intended
-            },
-            taken,
-            sent: progress.sent(),
-            ended: clock::now(),
+            intended_ns,
+            taken_ns,
+            sent_ns: progress.sent(),
+            ended_ns: clock::now(),
             bytes_out: progress.bytes_out(),
             reused: progress.is_reused(),
             lost: progress.lost(),

@@ -3,8 +3,13 @@
 //! may not touch: another thread's anything; reports.
 
 mod lane;
+mod orders;
+mod pulse;
 mod source;
+mod spread;
 mod thread;
 mod ticket;
 
-pub(crate) use thread::{Beat, Done, Orders, Plan, Report, SoFar, spawn};
+pub(crate) use orders::{Beat, Done, Orders, Plan, Report, SoFar};
+pub(crate) use spread::{spread, threads};
+pub(crate) use thread::spawn;

@@ -1,4 +1,4 @@
-//! One thread of the generator: its runtime, its lanes, its dispatcher and its heartbeat.
+//! One thread of the generator: its runtime, its lanes and its dispatcher.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -7,100 +7,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::lane::Lane;
+use super::orders::{Done, Orders, Plan, Report};
+use super::pulse::{self, Pulse, Second};
 use super::source::Source;
 use super::ticket::{Next, Ticket, Tickets};
-use crate::client::Phase;
 use crate::client::http1::SCRATCH_BYTES;
 use crate::client::http2::Shared;
 use crate::client::timer::Timer;
 use crate::clock::{self, Pacer};
 use crate::scenario::{Chooser, Protocol, Scenario};
-use crate::schedule::Schedule;
-use crate::tally::{Outcome, Tally, histogram_of_a_second};
-
-/// How often limits of requests are looked at, and the thread looks whether it was held up.
-const SWEEP: Duration = Duration::from_millis(20);
-
-/// What a thread is to do.
-pub(crate) struct Plan {
-    /// Which thread it is.
-    pub(crate) index: usize,
-    pub(crate) scenario: Arc<Scenario>,
-    /// Its part of the schedule; `None` sends as fast as answers come.
-    pub(crate) schedule: Option<Schedule>,
-    /// Requests in flight at the most, at least one.
-    pub(crate) lanes: usize,
-    /// The first instant.
-    pub(crate) start: u64,
-    /// No send after this one.
-    pub(crate) end: u64,
-    /// Start of the random numbers.
-    pub(crate) seed: u64,
-}
-
-/// What everybody is told while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Orders {
-    /// Go on.
-    Run,
-    /// Send no more; what is in flight may end.
-    Finish,
-    /// Leave what is in flight.
-    Abandon,
-}
-
-/// What a thread tells.
-pub(crate) enum Report {
-    /// A second has passed.
-    Beat(Beat),
-    /// It has ended.
-    Done(io::Result<Box<Done>>),
-}
-
-/// A second of a thread.
-pub(crate) struct Beat {
-    /// Which one.
-    pub(crate) thread: usize,
-    /// Seconds since the start, from 0.
-    pub(crate) second: u32,
-    pub(crate) latency: Histogram<u32>,
-    pub(crate) answered: u64,
-    pub(crate) failed: u64,
-    /// Answers that refuse the request.
-    pub(crate) refused: u64,
-    /// Everything since the start.
-    pub(crate) so_far: SoFar,
-}
-
-/// What a thread has counted since its start, for whoever watches.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SoFar {
-    /// Statuses with their numbers.
-    pub(crate) codes: Vec<(u16, u64)>,
-    /// Failures by phase.
-    pub(crate) errors: [u64; Phase::ALL.len()],
-    pub(crate) opened: u64,
-}
-
-/// What a thread has done.
-pub(crate) struct Done {
-    pub(crate) tally: Tally,
-    /// Longest time for which it did not run although it had to, in nanoseconds.
-    pub(crate) held_up: u64,
-    /// Its processor time.
-    pub(crate) cpu: u64,
-    /// Requests that were abandoned in flight.
-    pub(crate) abandoned: u64,
-    /// When it sent no more.
-    pub(crate) stopped: u64,
-    /// When its last request ended.
-    pub(crate) ended: u64,
-}
+use crate::tally::{Outcome, Tally};
 
 /// What lanes of one thread share. Everything is of this thread alone.
 pub(super) struct Thread {
@@ -112,28 +32,68 @@ pub(super) struct Thread {
     pub(super) chooser: RefCell<Chooser>,
     pub(super) scratch: RefCell<Box<[u8]>>,
     pub(super) timers: RefCell<Vec<Rc<Timer>>>,
-    /// Limit of a request, in nanoseconds.
-    pub(super) timeout: u64,
+    /// Limit of a request.
+    pub(super) timeout_ns: u64,
     pub(super) closed_loop: bool,
     /// Connections that lanes share: by group of lanes, then by origin.
     shared: RefCell<Vec<Vec<Rc<Shared>>>>,
+    /// The intended instants of requests in flight, one place for each lane.
+    flights: RefCell<Vec<Rc<Cell<Option<u64>>>>>,
     lanes: Cell<u64>,
     lanes_opened: Cell<usize>,
     lane_ended: Notify,
-    ended: Cell<u64>,
-    second: RefCell<Second>,
+    /// The end of sending.
+    stopped_ns: Cell<u64>,
+    ended_ns: Cell<u64>,
+    pub(super) pulse: Pulse,
+    pub(super) second: RefCell<Second>,
     /// Which one that is, since the start.
-    second_now: Cell<u32>,
-}
-
-struct Second {
-    latency: Histogram<u32>,
-    answered: u64,
-    failed: u64,
-    refused: u64,
+    pub(super) second_now: Cell<u32>,
 }
 
 impl Thread {
+    fn new(plan: &mut Plan) -> Self {
+        let closed_loop = plan.schedule.is_none();
+        let source = match plan.schedule.take() {
+            Some(schedule) => Source::open(schedule, plan.start_ns),
+            None => Source::Closed,
+        };
+        Self {
+            index: plan.index,
+            tickets: Tickets::new(source, plan.end_ns),
+            tally: RefCell::new(Tally::new()),
+            chooser: RefCell::new(plan.scenario.chooser(plan.seed)),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+            timers: RefCell::default(),
+            timeout_ns: clock::nanoseconds_of(plan.scenario.timeout),
+            scenario: plan.scenario.clone(),
+            closed_loop,
+            shared: RefCell::default(),
+            flights: RefCell::default(),
+            lanes: Cell::new(0),
+            lanes_opened: Cell::new(0),
+            lane_ended: Notify::new(),
+            stopped_ns: Cell::new(plan.end_ns),
+            ended_ns: Cell::new(plan.start_ns),
+            pulse: Pulse::new(clock::now()),
+            second: RefCell::new(Second::new()),
+            second_now: Cell::new(0),
+        }
+    }
+
+    /// A place for the request in flight of a new lane.
+    pub(super) fn new_flight(&self) -> Rc<Cell<Option<u64>>> {
+        let flight = Rc::<Cell<Option<u64>>>::default();
+        self.flights.borrow_mut().push(flight.clone());
+        flight
+    }
+
+    /// The intended instants of requests in flight.
+    pub(super) fn in_flight(&self) -> impl Iterator<Item = u64> {
+        let flights: Vec<_> = self.flights.borrow().iter().filter_map(|flight| flight.get()).collect();
+        flights.into_iter()
+    }
+
     /// The connections of lane `number`, one for each origin, which it shares with its neighbours.
     pub(super) fn shared_of(&self, number: usize) -> Vec<Rc<Shared>> {
         if !matches!(self.scenario.protocol, Protocol::Http2 | Protocol::Grpc) {
@@ -157,20 +117,28 @@ impl Thread {
     pub(super) fn record(&self, ticket: Ticket, outcome: &Outcome) {
         let mut tally = self.tally.borrow_mut();
         if ticket.paced {
-            let late = crate::tally::microseconds(ticket.intended, outcome.taken);
+            let late = crate::tally::microseconds(ticket.intended_ns, outcome.taken_ns);
             tally.pacing.saturating_record(late);
         }
-        self.ended.set(outcome.ended);
-        let latency = tally.record(outcome);
+        self.ended_ns.set(outcome.ended_ns);
+        tally.over_in_time += u64::from(outcome.ended_ns <= self.stopped_ns.get());
         let mut second = self.second.borrow_mut();
-        match (latency, &outcome.result) {
-            (Some(latency), Ok(answer)) => {
-                second.latency.saturating_record(latency);
+        if let Some(latency) = tally.record(outcome) {
+            second.latency.saturating_record(latency);
+        }
+        match &outcome.result {
+            Ok(answer) => {
                 second.answered += 1;
                 second.refused += u64::from(answer.is_refused());
             }
-            _ => second.failed += 1,
+            Err(_) => second.failed += 1,
         }
+    }
+
+    /// The end of sending.
+    fn stop(&self) {
+        self.stopped_ns.set(clock::now().min(self.stopped_ns.get()));
+        self.tickets.stop();
     }
 }
 
@@ -178,11 +146,7 @@ impl Thread {
 ///
 /// # Errors
 /// When the machine gives no more threads.
-pub(crate) fn spawn(
-    plan: Plan,
-    orders: watch::Receiver<Orders>,
-    reports: mpsc::UnboundedSender<Report>,
-) -> io::Result<()> {
+pub(crate) fn spawn(plan: Plan, orders: watch::Receiver<Orders>, reports: mpsc::Sender<Report>) -> io::Result<()> {
     std::thread::Builder::new()
         .name(format!("load-{}", plan.index))
         .spawn(move || {
@@ -190,100 +154,79 @@ pub(crate) fn spawn(
             let done =
                 runtime.and_then(|runtime| LocalSet::new().block_on(&runtime, run(plan, orders, reports.clone())));
             // Nobody listens where the run was given up.
-            let _ = reports.send(Report::Done(done.map(Box::new)));
+            let _ = reports.blocking_send(Report::Done(done.map(Box::new)));
         })
         .map(drop)
 }
 
-async fn run(
-    plan: Plan,
-    mut orders: watch::Receiver<Orders>,
-    reports: mpsc::UnboundedSender<Report>,
-) -> io::Result<Done> {
-    let index = plan.index;
-    let closed_loop = plan.schedule.is_none();
-    let source = match plan.schedule {
-        Some(schedule) => Source::open(schedule, plan.start),
-        None => Source::Closed,
-    };
-    let thread = Rc::new(Thread {
-        index,
-        tickets: Tickets::new(source, plan.end),
-        tally: RefCell::new(Tally::new()),
-        chooser: RefCell::new(plan.scenario.chooser(plan.seed)),
-        scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
-        timers: RefCell::default(),
-        timeout: plan.scenario.timeout.as_nanos() as u64,
-        scenario: plan.scenario,
-        closed_loop,
-        shared: RefCell::default(),
-        lanes: Cell::new(0),
-        lanes_opened: Cell::new(0),
-        lane_ended: Notify::new(),
-        ended: Cell::new(plan.start),
-        second: RefCell::new(Second {
-            latency: histogram_of_a_second(),
-            answered: 0,
-            failed: 0,
-            refused: 0,
-        }),
-        second_now: Cell::new(0),
-    });
+async fn run(mut plan: Plan, mut orders: watch::Receiver<Orders>, reports: mpsc::Sender<Report>) -> io::Result<Done> {
     let pacer = Pacer::new()?;
-    pacer.until(plan.start).await?;
-    let cpu = clock::thread_cpu();
-    let held_up = Rc::new(Cell::new(0));
-    let heart = tokio::task::spawn_local(heartbeat(
-        thread.clone(),
-        plan.index,
-        held_up.clone(),
-        reports.clone(),
-        plan.start,
-    ));
+    pacer.until(plan.start_ns).await?;
+    let thread = Rc::new(Thread::new(&mut plan));
+    let (cpu_ns, waited_ns) = (clock::thread_cpu(), thread.pulse.waited_ns());
+    let pulse = pulse::run(thread.clone(), plan.index, plan.start_ns, reports.clone());
+    let pulse = tokio::task::spawn_local(pulse);
+    send(&thread, &pacer, &plan, &mut orders).await?;
+    thread.stop();
+    let cpu_sending_ns = clock::thread_cpu() - cpu_ns;
+    let waited_ns = thread.pulse.waited_ns().zip(waited_ns);
+    tokio::select! {
+        () = drained(&thread) => {}
+        _ = orders.wait_for(|orders| *orders == Orders::Abandon) => {}
+    }
+    pulse.abort();
+    let given_up_ns = clock::now();
+    let (delays, held_up_ns, stops_ns) = thread.pulse.end(given_up_ns);
+    // The rest of the last second; nobody listens where the run was given up.
+    let rest = pulse::beat(&thread, plan.index, thread.second_now.get());
+    let _ = reports.send(Report::Beat(rest)).await;
+    let mut tally = thread.tally.replace(Tally::new());
+    tally.pulse = delays;
+    let stopped_ns = thread.stopped_ns.get();
+    thread.tickets.unsent(stopped_ns, |intended_ns, count| {
+        tally.record_unsent(intended_ns, stopped_ns, count)
+    });
+    for intended_ns in thread.in_flight() {
+        tally.record_abandoned(intended_ns, given_up_ns);
+        thread.ended_ns.set(given_up_ns);
+    }
+    Ok(Done {
+        tally,
+        stopped_ns,
+        ended_ns: thread.ended_ns.get(),
+        cpu_ns: clock::thread_cpu() - cpu_ns,
+        cpu_sending_ns,
+        waited_ns: waited_ns.map(|(after, before)| after.saturating_sub(before)),
+        held_up_ns,
+        stops_ns,
+    })
+}
+
+/// Sends until the time of sending is over, or somebody wants an end.
+async fn send(thread: &Rc<Thread>, pacer: &Pacer, plan: &Plan, orders: &mut watch::Receiver<Orders>) -> io::Result<()> {
     let dispatch = async {
-        if closed_loop {
+        if thread.closed_loop {
             for number in 0..plan.lanes {
-                open(&thread, number, None);
+                open(thread, number, None);
             }
-            pacer.until(plan.end).await
         } else {
-            dispatch(&thread, &pacer, plan.lanes).await
+            dispatch(thread, pacer, plan.lanes).await?;
         }
+        // A run lasts as long as it was meant to, even if nothing is due any more.
+        pacer.until(plan.end_ns).await
     };
     // Cancel safe: a dispatcher that is dropped has given every send that it took to a lane.
     tokio::select! {
         done = dispatch => done?,
         // The dispatcher may be waiting for a lane.
-        () = tokio::time::sleep(Duration::from_nanos(plan.end.saturating_sub(clock::now()))) => {
-            if !closed_loop {
-                hand_out(&thread, plan.lanes);
+        () = tokio::time::sleep(Duration::from_nanos(plan.end_ns.saturating_sub(clock::now()))) => {
+            if !thread.closed_loop {
+                hand_out(thread, plan.lanes);
             }
         }
         _ = orders.wait_for(|orders| *orders != Orders::Run) => {}
     }
-    let stopped_at = clock::now().min(plan.end);
-    thread.tickets.stop();
-    tokio::select! {
-        () = drained(&thread) => {}
-        _ = orders.wait_for(|orders| *orders == Orders::Abandon) => {}
-    }
-    heart.abort();
-    // The rest of the last second; nobody listens where the run was given up.
-    let _ = reports.send(Report::Beat(beat(&thread, index, thread.second_now.get())));
-    let mut tally = std::mem::replace(&mut *thread.tally.borrow_mut(), Tally::new());
-    if !closed_loop {
-        for intended in thread.tickets.unsent(stopped_at) {
-            tally.record_unsent(intended, stopped_at);
-        }
-    }
-    Ok(Done {
-        tally,
-        held_up: held_up.get(),
-        cpu: clock::thread_cpu() - cpu,
-        abandoned: thread.lanes.get(),
-        stopped: stopped_at,
-        ended: thread.ended.get(),
-    })
+    Ok(())
 }
 
 /// Opens a lane, whose end is counted.
@@ -328,66 +271,5 @@ fn hand_out(thread: &Rc<Thread>, lanes_max: usize) -> Next {
 async fn drained(thread: &Thread) {
     while thread.lanes.get() > 0 {
         thread.lane_ended.notified().await;
-    }
-}
-
-/// Ends requests that took too long, tells each second, and notices when this thread did not run.
-async fn heartbeat(
-    thread: Rc<Thread>,
-    index: usize,
-    held_up: Rc<Cell<u64>>,
-    reports: mpsc::UnboundedSender<Report>,
-    start: u64,
-) {
-    let mut last = clock::now();
-    loop {
-        tokio::time::sleep(SWEEP).await;
-        let now = clock::now();
-        let late = (now - last).saturating_sub(SWEEP.as_nanos() as u64);
-        held_up.set(held_up.get().max(late));
-        last = now;
-        for timer in thread.timers.borrow().iter() {
-            timer.sweep(now);
-        }
-        let second = ((now - start) / clock::SECOND) as u32;
-        if second > thread.second_now.get() {
-            let beat = beat(&thread, index, thread.second_now.replace(second));
-            // Nobody listens any more when the run is being torn down.
-            if reports.send(Report::Beat(beat)).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-fn so_far(tally: &Tally) -> SoFar {
-    let mut so_far = SoFar {
-        codes: tally.codes().collect(),
-        opened: tally.opened,
-        ..SoFar::default()
-    };
-    for (phase, _, count) in tally.errors() {
-        so_far.errors[phase as usize] += count;
-    }
-    so_far
-}
-
-fn beat(thread: &Thread, index: usize, second: u32) -> Beat {
-    let mut counts = thread.second.borrow_mut();
-    let fresh = Second {
-        latency: histogram_of_a_second(),
-        answered: 0,
-        failed: 0,
-        refused: 0,
-    };
-    let counts = std::mem::replace(&mut *counts, fresh);
-    Beat {
-        thread: index,
-        second,
-        so_far: so_far(&thread.tally.borrow()),
-        latency: counts.latency,
-        answered: counts.answered,
-        failed: counts.failed,
-        refused: counts.refused,
     }
 }

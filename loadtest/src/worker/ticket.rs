@@ -15,7 +15,7 @@ use crate::clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     /// When it should go.
-    pub(super) intended: u64,
+    pub(super) intended_ns: u64,
     /// A lane was free at that instant: what passes until it goes is the generator's own delay.
     pub(super) paced: bool,
 }
@@ -49,10 +49,20 @@ impl Parked {
     }
 }
 
+/// What a lane that has come free gets.
+pub(super) enum Taken {
+    /// A send that is due.
+    Due(Ticket),
+    /// A place to wait for one.
+    Parked(Rc<Parked>),
+    /// Nothing: all has been sent, or time is up.
+    Over,
+}
+
 /// What the dispatcher has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing is due before then.
+    /// Nothing is due before then, in nanoseconds of the clock.
     At(u64),
     /// This send is due, and no lane is free: open one if there may be another.
     Unserved,
@@ -65,40 +75,41 @@ pub(super) struct Tickets {
     source: RefCell<Source>,
     /// Last in, first out: connections that are used stay warm, those that are not needed can be seen.
     idle: RefCell<Vec<Rc<Parked>>>,
-    end: u64,
+    end_ns: u64,
     stopped: Cell<bool>,
     /// The dispatcher, while every lane is busy.
     dispatcher: RefCell<Option<Waker>>,
 }
 
 impl Tickets {
-    pub(super) fn new(source: Source, end: u64) -> Self {
+    pub(super) fn new(source: Source, end_ns: u64) -> Self {
         Self {
             source: RefCell::new(source),
             idle: RefCell::default(),
-            end,
+            end_ns,
             stopped: Cell::new(false),
             dispatcher: RefCell::default(),
         }
     }
 
-    /// For a lane that has come free: a send that is due, a place to wait for one, or the end.
-    pub(super) fn take(&self) -> Result<Ticket, Option<Rc<Parked>>> {
+    /// For a lane that has come free.
+    pub(super) fn take(&self) -> Taken {
         let now = clock::now();
-        if self.stopped.get() || now >= self.end {
-            return Err(None);
+        if self.stopped.get() || now >= self.end_ns {
+            return Taken::Over;
         }
-        match self.source.borrow_mut().take(now) {
-            Some(intended) => Ok(Ticket { intended, paced: false }),
-            None => {
-                let parked = Rc::new(Parked::default());
-                self.idle.borrow_mut().push(parked.clone());
-                if let Some(waker) = self.dispatcher.borrow_mut().take() {
-                    waker.wake();
-                }
-                Err(Some(parked))
-            }
+        if let Some(intended_ns) = self.source.borrow_mut().take(now) {
+            return Taken::Due(Ticket {
+                intended_ns,
+                paced: false,
+            });
         }
+        let parked = Rc::new(Parked::default());
+        self.idle.borrow_mut().push(parked.clone());
+        if let Some(waker) = self.dispatcher.borrow_mut().take() {
+            waker.wake();
+        }
+        Taken::Parked(parked)
     }
 
     /// A lane that cannot wait any longer, its connection being gone; `false` if it has been given a send meanwhile.
@@ -119,23 +130,29 @@ impl Tickets {
             // What was due before the end goes out even if this thread comes to it after the end, as long as lanes wait.
             match source.peek() {
                 None => return Next::Over,
-                Some(due) if due >= self.end => return Next::Over,
+                Some(due) if due >= self.end_ns => return Next::Over,
                 Some(due) if due > now => return Next::At(due),
                 Some(_) => {}
             }
             let Some(parked) = self.idle.borrow_mut().pop() else {
                 return Next::Unserved;
             };
-            let intended = source.take(now).expect("it was seen to be due");
-            parked.ticket.set(Some(Ticket { intended, paced: true }));
+            let intended_ns = source.take(now).expect("it was seen to be due");
+            parked.ticket.set(Some(Ticket {
+                intended_ns,
+                paced: true,
+            }));
             parked.wake();
         }
     }
 
     /// The send that is due, for a lane that is about to be opened.
     pub(super) fn take_for_new(&self) -> Option<Ticket> {
-        let intended = self.source.borrow_mut().take(clock::now())?;
-        Some(Ticket { intended, paced: false })
+        let intended_ns = self.source.borrow_mut().take(clock::now())?;
+        Some(Ticket {
+            intended_ns,
+            paced: false,
+        })
     }
 
     /// Resolves when a lane waits.
@@ -159,11 +176,8 @@ impl Tickets {
         }
     }
 
-    /// Intended instants up to `end` that no lane has taken.
-    pub(super) fn unsent(&self, end: u64) -> Vec<u64> {
-        let mut source = self.source.borrow_mut();
-        std::iter::from_fn(|| source.take(end))
-            .take(Source::UNSENT_MAX)
-            .collect()
+    /// Tells of all intended instants before `end_ns` that no lane has taken, with the number of sends at each.
+    pub(super) fn unsent(&self, end_ns: u64, each: impl FnMut(u64, u64)) {
+        self.source.replace(Source::Closed).rest(end_ns, each);
     }
 }

@@ -111,12 +111,10 @@ async fn connections_that_end_after_some_requests_cost_none() {
         .await
         .json();
         let ledger = upstream.ledger().await;
-        assert_eq!(
-            (number(&result["requests"]["answered"]), &result["requests"]["failed"]),
-            (400, &json!(0)),
-            "{http2}: {result}"
-        );
-        assert_eq!(ledger["requests"]["total"], 400, "{http2}");
+        let (answered, unsent) = (&result["requests"]["answered"], &result["requests"]["unsent"]);
+        // On a busy machine some may find no connection before the end; nobody else may be without an answer.
+        assert_eq!(number(answered) + number(unsent), 400, "{http2}: {result}");
+        assert_eq!(&ledger["requests"]["total"], answered, "{http2}");
         assert!(
             number(&result["connections"]["opened"]) >= 40,
             "{http2}: {}",
@@ -154,6 +152,57 @@ async fn an_open_loop_never_exceeds_its_connections_and_a_send_that_waits_counts
         result["latency_ms"]
     );
     assert!(result["latency_ms"]["p90"].as_f64() > result["service_time_ms"]["p50"].as_f64());
+}
+
+#[tokio::test]
+async fn requests_that_timed_out_have_waited_until_then() {
+    let upstream = Upstream::start("--latency|1h").await;
+    let result = load(&format!(
+        "http://{} --rate 20 --timeout 300ms --duration 1s --output json",
+        upstream.address
+    ))
+    .await
+    .json();
+    assert_eq!(result["requests"]["failed"], 20, "{result}");
+    assert!(
+        result["latency_ms"]["p50"].as_f64() >= Some(299.0),
+        "{}",
+        result["latency_ms"]
+    );
+    let row = &result["series"][0];
+    assert!(row["p50_ms"].as_f64() >= Some(290.0), "{row}");
+}
+
+#[tokio::test]
+async fn a_run_lasts_as_long_as_it_was_meant_to_and_answers_that_come_later_neither_count_nor_cost() {
+    for (latency, rate, seconds, reached_at_most, lasts_at_least) in [
+        // The second step sends nothing, and belongs to the run.
+        ("0ms", "40,0", 2, 20.0, 2.0),
+        ("0ms", "1", 1, 1.0, 1.0),
+        // Sends of the first 300 ms are answered before the end of sending; those that follow are not.
+        ("700ms", "10", 1, 4.0, 1.6),
+    ] {
+        let upstream = Upstream::start(&format!("--latency|{latency}")).await;
+        let result = load(&format!(
+            "http://{} --rate {rate} --duration {seconds}s --output json",
+            upstream.address
+        ))
+        .await
+        .json();
+        let reached = result["rate"]["reached"].as_f64().unwrap();
+        assert!(reached <= reached_at_most, "{rate}: {reached}");
+        assert!(reached >= reached_at_most / 2.0, "{rate}: {reached}");
+        assert!(
+            result["duration_s"].as_f64() >= Some(lasts_at_least),
+            "{rate}: {result}"
+        );
+        assert_eq!(result["requests"]["unsent"], 0);
+        assert!(
+            result["series"].as_array().unwrap().len() >= seconds,
+            "{rate}: {}",
+            result["series"]
+        );
+    }
 }
 
 #[tokio::test]

@@ -47,7 +47,44 @@ async fn an_exercise_can_be_ended_in_the_middle_of_a_step() {
     let findings = ended.json();
     assert_eq!((ended.code, ended.err.as_str()), (130, ""), "{findings}");
     assert_eq!(findings["steps"].as_array().unwrap().len(), 1, "{findings}");
-    assert_eq!(findings["steps"][0]["upstream_connections_highest"], 2, "{findings}");
+    // The second caller may not have come to its connection yet.
+    let connections = &findings["steps"][0]["upstream_connections_highest"];
+    assert!((1..=2).contains(&connections.as_u64().unwrap()), "{findings}");
+}
+
+#[tokio::test]
+async fn one_interrupt_is_enough_where_nothing_is_ever_answered() {
+    let upstream = Upstream::start("--latency|1h").await;
+    let child = start(&format!(
+        "http://{} --rate 50 --timeout 1h --duration 10m -c 1 --output json",
+        upstream.address
+    ));
+    upstream.busy().await;
+    let asked = tokio::time::Instant::now();
+    signal(&child, Signal::INT);
+    let ended = finish(child).await;
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    assert_eq!((ended.code, ended.err.as_str()), (130, ""), "{ended:?}");
+    let result = ended.json();
+    assert_eq!(result["requests"]["abandoned"], 1, "{result}");
+    // Who was given up after two seconds had waited for them.
+    assert!(result["latency_ms"]["max"].as_f64() > Some(1_900.0), "{result}");
+}
+
+#[tokio::test]
+async fn a_run_that_only_fails_in_one_way_ends_early_and_says_so() {
+    let upstream = Upstream::start("--resets|100").await;
+    let ended = finish(start(&format!(
+        "http://{} --rate 100 --duration 10m -c 4 --output json",
+        upstream.address
+    )))
+    .await;
+    let result = ended.json();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let because = result["ended_early"].as_str().unwrap();
+    assert!(because.contains("reset in phase first_byte"), "{because}");
+    assert!(result["notes"].to_string().contains(because), "{result}");
+    assert_eq!(result["interrupted"], false);
 }
 
 #[tokio::test]
