@@ -16,7 +16,6 @@ async fn mesh(upstream: &Upstream, rule: &str) -> Mesh {
 }
 
 /// What two readers could take for different requests, by name.
-#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn ambiguous() -> Vec<(&'static str, String)> {
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
     vec![
