@@ -9,12 +9,16 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use crate::flags::FlagError;
+use crate::input;
 
 /// The method that is called where a URL names none (gRPC Health Checking Protocol).
 pub(crate) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// The message of a health check that says SERVING (`status` = 1).
 pub(crate) const SERVING: &[u8] = &[0x08, 1];
+
+/// Bytes of a descriptor set at the most.
+const DESCRIPTOR_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A message with its prefix: not compressed, length, bytes (gRPC over HTTP/2, "Length-Prefixed-Message").
 pub(crate) fn framed(message: &[u8]) -> Bytes {
@@ -36,7 +40,7 @@ pub(crate) fn from_json(descriptor: &Path, path: &str, json: &[u8]) -> Result<Ve
         path: shown.clone().into_owned(),
         problem,
     };
-    let bytes = std::fs::read(descriptor).map_err(|error| file(error.to_string()))?;
+    let bytes = input::file("--descriptor", descriptor, DESCRIPTOR_BYTES_MAX)?;
     let pool = DescriptorPool::decode(bytes.as_slice())
         .map_err(|error| file(format!("is no descriptor set with all its imports: {error}")))?;
     let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();

@@ -9,6 +9,7 @@ mod exit;
 mod expect;
 mod flags;
 mod grpc;
+mod input;
 pub mod print;
 mod rate;
 mod reach;

@@ -1,6 +1,5 @@
 //! TLS: what a run trusts and presents, and the handshake.
 
-use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::flags::FlagError;
+use crate::input;
+
+/// Bytes of certificates or of a key at the most: a bundle of all authorities of the world has a quarter of a MiB.
+const PEM_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What the flags say about TLS.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +46,8 @@ pub(crate) fn config(flags: &TlsFlags<'_>) -> Result<Arc<ClientConfig>, FlagErro
         (None, None) => verifier.with_no_client_auth(),
         (Some(cert), Some(key)) => {
             let chain = certificates("--cert", cert)?;
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| file("--key", key, &error))?;
+            let private = input::file("--key", key, PEM_BYTES_MAX)?;
+            let private = PrivateKeyDer::from_pem_slice(&private).map_err(|error| file("--key", key, &error))?;
             verifier
                 .with_client_auth_cert(chain, private)
                 .map_err(|error| file("--key", key, &error))?
@@ -70,8 +74,8 @@ fn roots(cacert: Option<&Path>) -> Result<RootCertStore, FlagError> {
 }
 
 fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, FlagError> {
-    let opened = std::fs::File::open(path).map_err(|error| file(flag, path, &error))?;
-    let certificates = CertificateDer::pem_reader_iter(BufReader::new(opened))
+    let text = input::file(flag, path, PEM_BYTES_MAX)?;
+    let certificates = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| file(flag, path, &error))?;
     if certificates.is_empty() {

@@ -1,5 +1,7 @@
 //! What goes together on the command line, and what each flag about requests may say.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
@@ -7,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::place::Place;
 use crate::flags::{FlagError, RunArgs};
+use crate::input;
 use crate::scenario::Protocol;
 
 /// Bytes of a body at the most.
@@ -149,8 +152,8 @@ pub(super) fn body(args: &RunArgs, protocol: Protocol) -> Result<Bytes, FlagErro
     let Some(text) = &args.data else {
         return Ok(Bytes::new());
     };
-    let body = match text.strip_prefix('@') {
-        Some(path) => file(path)?,
+    let body: Bytes = match text.strip_prefix('@') {
+        Some(path) => input::file("--data", Path::new(path), BODY_BYTES_MAX)?.into(),
         None => text.clone().into(),
     };
     if body.is_empty() && protocol == Protocol::Tcp {
@@ -158,23 +161,6 @@ pub(super) fn body(args: &RunArgs, protocol: Protocol) -> Result<Bytes, FlagErro
         return Err(FlagError::value("--data", text, wanted));
     }
     Ok(body)
-}
-
-fn file(path: &str) -> Result<Bytes, FlagError> {
-    let unreadable = |problem: String| FlagError::File {
-        flag: "--data",
-        path: path.to_owned(),
-        problem,
-    };
-    let length = std::fs::metadata(path)
-        .map_err(|error| unreadable(error.to_string()))?
-        .len();
-    if length > BODY_BYTES_MAX {
-        return Err(unreadable(format!("is longer than {BODY_BYTES_MAX} bytes")));
-    }
-    Ok(std::fs::read(path)
-        .map_err(|error| unreadable(error.to_string()))?
-        .into())
 }
 
 #[cfg(test)]
