@@ -92,7 +92,7 @@ async fn the_load_tester_breaks_the_breaker_and_all_sides_count_alike() {
     std::fs::write(folder.path().join("details-breaker.yaml"), breaker).unwrap();
     demo.until("details-breaker.yaml: live on every proxy");
     weft("load http://127.10.1.30:9080/admin/knobs?delay_ms=20 --method POST --rate 1 --duration 1s");
-    let exercise = weft(
+    let exercise = undisturbed(
         "load breaker http://127.10.0.20:15080/details/0 --host details:9080 --cluster outbound|9080||details. \
          --metrics http://127.10.0.20:15000/stats/prometheus --ledger http://127.10.1.30:9080/admin \
          --expect-limit 1 --callers 1,2,3,8 --step 1s --output json",
@@ -110,9 +110,24 @@ async fn the_load_tester_breaks_the_breaker_and_all_sides_count_alike() {
     }
 }
 
+/// Runs again while other work of the machine kept the load tester from its work, which it says itself.
+fn undisturbed(line: &str) -> std::process::Output {
+    let mut output = weft(line);
+    for _ in 0..20 {
+        if output.status.code() != Some(8) {
+            break;
+        }
+        output = weft(line);
+    }
+    output
+}
+
 fn weft(line: &str) -> std::process::Output {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weft"));
-    command.args(line.split_whitespace()).output().unwrap()
+    command
+        .args(line.split_whitespace())
+        .output()
+        .expect("weft can be started")
 }
 
 #[tokio::test]

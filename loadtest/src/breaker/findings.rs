@@ -8,6 +8,9 @@ use crate::tally::Tally;
 /// Share of a limit that has to be in use at some time for the limit to be called used.
 const USED_SHARE: f64 = 0.95;
 
+/// Replies of proxies by their reason.
+pub(super) type Reasons = BTreeMap<String, u64>;
+
 /// One step. Every request of it became exactly one thing: served, refused, rejected otherwise, another error, or failed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Step {
@@ -18,9 +21,9 @@ pub(super) struct Step {
     /// Answered below 400 (gRPC: with status 0).
     pub(super) served: u64,
     /// Refused by a limit of a circuit breaker, by weft's reason, or by Envoy's flag where it gives no reason.
-    pub(super) refused: BTreeMap<String, u64>,
+    pub(super) refused: Reasons,
     /// Rejected by a proxy for anything else: a time limit, no healthy endpoint, a rate limit.
-    pub(super) rejected: BTreeMap<String, u64>,
+    pub(super) rejected: Reasons,
     /// Answered with an error by somebody else.
     pub(super) other_errors: u64,
     /// Not answered.

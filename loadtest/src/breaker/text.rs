@@ -1,8 +1,9 @@
 //! The findings as a table for people.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use super::findings::{Findings, Step};
+use super::findings::{Findings, Reasons, Step};
 
 /// The whole report.
 pub(super) fn render(findings: &Findings) -> String {
@@ -73,19 +74,20 @@ fn row(out: &mut String, findings: &Findings, step: &Step) -> fmt::Result {
     )
 }
 
-/// What proxies gave as reasons, a line for each step and reason.
+/// What proxies gave as reasons, a line for each: how often in all, and the share in each step that met it.
 fn reasons(out: &mut String, findings: &Findings) -> fmt::Result {
-    for (kind, of) in [("refused", true), ("rejected", false)] {
+    let refused: fn(&Step) -> &Reasons = |step| &step.refused;
+    for (kind, of) in [("refused", refused), ("rejected", |step| &step.rejected)] {
+        let mut lines: BTreeMap<&str, (u64, Vec<String>)> = BTreeMap::new();
         for step in &findings.steps {
-            let counts = if of { &step.refused } else { &step.rejected };
-            for (reason, count) in counts {
-                writeln!(
-                    out,
-                    "{kind:<13} {reason}: {count}, {:.1}% with {} callers",
-                    step.share(*count) * 100.0,
-                    step.callers
-                )?;
+            for (reason, count) in of(step) {
+                let (sum, shares) = lines.entry(reason).or_default();
+                *sum += count;
+                shares.push(format!("{:.1}% with {}", step.share(*count) * 100.0, step.callers));
             }
+        }
+        for (reason, (sum, shares)) in lines {
+            writeln!(out, "{kind:<13} {reason}: {sum}; {} callers", shares.join(", "))?;
         }
     }
     Ok(())
