@@ -214,6 +214,7 @@ status: {{phase: Running, podIP: 10.1.0.{pod}}}
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "the objects of one mesh, written out")]
     fn endpoints_that_number_the_ports_of_this_pod_are_followed_and_those_of_others_are_not() {
         let text = |rest: &str| {
             format!(

@@ -113,7 +113,7 @@ fn doubts(a: &Value, b: &Value, tolerance: f64) -> Vec<String> {
         if result["valid"] != true {
             doubts.push(format!("{name} is invalid: {}", result["invalid_because"]));
         }
-        if result["interrupted"] == true {
+        if result["interrupted"] == true || result["ended_early"].is_string() {
             doubts.push(format!("{name} ended early"));
         }
     }

@@ -285,6 +285,7 @@ fn a_rule_with_a_selector_beats_the_one_without_for_its_own_workloads_only() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the objects of one mesh, written out")]
 fn blocks_override_whole_and_ports_inherit_nothing() {
     let pool = |tcp: Option<u32>, pending: Option<u32>| ConnectionPool {
         tcp: tcp.map(|n| TcpSettings {

@@ -57,6 +57,7 @@ fn found<'a>(listener: &'a Listener, facts: &ConnectionFacts<'_>) -> &'a str {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn the_most_specific_criterion_in_envoys_order_wins() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<Vec<Box<str>>>();
     let tls = Some(TransportProtocol::Tls);

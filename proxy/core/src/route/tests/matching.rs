@@ -31,6 +31,7 @@ fn paths() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn headers_in_all_their_forms() {
     let literal = |text: &str| Text::new(text, false);
     let none = || ask("h", "/");

@@ -91,6 +91,7 @@ fn redirect() -> Redirect {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn locations() {
     let base = redirect;
     let full = |path: &str| PathRedirect::Full(path.into());

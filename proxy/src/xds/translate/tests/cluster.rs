@@ -185,6 +185,7 @@ fn connections_come_from_the_addresses_that_the_cluster_names() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn errors_of_outlier_detection_are_what_the_matcher_says_of_a_status() {
     use pb::common_matcher::match_predicate::{MatchSet, Rule};
     use pb::common_matcher::{HttpHeadersMatch, MatchPredicate};

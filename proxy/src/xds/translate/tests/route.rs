@@ -145,6 +145,7 @@ fn the_destinations_header_wins_over_every_level() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_cannot_be_honoured_is_refused_with_its_place() {
     use pb::route::route::Action as A;
     let with = |change: fn(&mut pb::route::RouteAction)| {
