@@ -9,18 +9,18 @@ use crate::clock;
 #[derive(Debug)]
 pub(crate) struct Progress {
     phase: Cell<Phase>,
-    sent: Cell<u64>,
+    sent_ns: Cell<u64>,
     bytes_out: Cell<u64>,
     reused: Cell<bool>,
     lost: Cell<u64>,
 }
 
 impl Progress {
-    /// Of a request that is about to look for a connection, at `now`.
-    pub(crate) fn new(now: u64) -> Self {
+    /// Of a request that is about to look for a connection, at `now_ns`.
+    pub(crate) fn new(now_ns: u64) -> Self {
         Self {
             phase: Cell::new(Phase::Send),
-            sent: Cell::new(now),
+            sent_ns: Cell::new(now_ns),
             bytes_out: Cell::new(0),
             reused: Cell::new(false),
             lost: Cell::new(0),
@@ -29,7 +29,7 @@ impl Progress {
 
     /// Its connection, and its stream where there are streams, have been opened for it, or waited for: only now it is sent.
     pub(crate) fn begins_now(&self) {
-        self.sent.set(clock::now());
+        self.sent_ns.set(clock::now());
     }
 
     /// It goes over a connection that had carried one before.
@@ -64,8 +64,8 @@ impl Progress {
     }
 
     /// When it was sent; when it was to be, if it has not come so far.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent.get()
+    pub(crate) fn sent_ns(&self) -> u64 {
+        self.sent_ns.get()
     }
 
     pub(crate) fn bytes_out(&self) -> u64 {

@@ -37,6 +37,13 @@ fn write(out: &mut String, outcome: &Outcome) -> fmt::Result {
         "connections   {} opened, at most {} at once; {} requests on one that was open",
         tally.opened, settings.connections, tally.reused
     )?;
+    if tally.lost > 0 {
+        writeln!(
+            out,
+            "              {} closed under a request, which was sent again",
+            tally.lost
+        )?;
+    }
     writeln!(out, "bytes         {} in, {} out", tally.bytes_in, tally.bytes_out)?;
     let requests = (tally.answered() + tally.failed()).max(1);
     writeln!(

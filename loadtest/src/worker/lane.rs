@@ -156,7 +156,7 @@ impl Lane {
         Outcome {
             intended_ns,
             taken_ns,
-            sent_ns: progress.sent(),
+            sent_ns: progress.sent_ns(),
             ended_ns: clock::now(),
             bytes_out: progress.bytes_out(),
             reused: progress.is_reused(),

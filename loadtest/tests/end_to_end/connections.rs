@@ -90,6 +90,28 @@ async fn a_server_that_closes_after_each_answer_costs_no_request_that_may_be_rep
 }
 
 #[tokio::test]
+async fn who_refuses_before_the_request_is_whole_is_heard_and_not_asked_again() {
+    let long = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(long.path(), vec![b'x'; 8_000_000]).unwrap();
+    let at = listen(|mut stream, _| async move {
+        let mut bytes = [0; 1024];
+        if stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+            let _ = stream.write_all(b"HTTP/1.1 413 x\r\ncontent-length: 0\r\n\r\n").await;
+            // What is dropped with bytes that nobody has read is reset.
+        }
+    })
+    .await;
+    let result = load(&format!(
+        "http://{at}/ --data @{} --rate max -c 2 --duration 300ms --output json",
+        long.path().display()
+    ))
+    .await
+    .json();
+    assert_eq!(result["codes"]["413"], result["connections"]["opened"], "{result}");
+    assert_eq!(result["connections"]["reused"], 0, "{result}");
+}
+
+#[tokio::test]
 async fn a_connection_of_http2_that_has_died_is_replaced() {
     // The one before the run, and the first one of it, fall silent after five requests; all others answer.
     let at = listen(|stream, opened| async move {
