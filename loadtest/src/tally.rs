@@ -100,8 +100,9 @@ pub(crate) struct Tally {
     pub(crate) unsent: u64,
     /// Requests in flight that nobody waited for.
     pub(crate) abandoned: u64,
-    /// Requests that were over, with an answer or without, before the time of sending was.
-    pub(crate) over_in_time: u64,
+    /// Requests that count for the rate reached: those that an open loop has sent in its time, those that were over in the
+    /// time of a closed one, whose rate is its target's.
+    pub(crate) in_time: u64,
 }
 
 impl Tally {
@@ -131,7 +132,7 @@ impl Tally {
             lost: 0,
             unsent: 0,
             abandoned: 0,
-            over_in_time: 0,
+            in_time: 0,
         }
     }
 
@@ -255,7 +256,7 @@ impl Tally {
         self.lost += other.lost;
         self.unsent += other.unsent;
         self.abandoned += other.abandoned;
-        self.over_in_time += other.over_in_time;
+        self.in_time += other.in_time;
     }
 
     /// Statuses that came, with their numbers.

@@ -83,10 +83,9 @@ fn intended_rate(outcome: &Outcome) -> Option<f64> {
         .map(crate::schedule::Profile::mean_rate)
 }
 
-/// Requests per second that were over, with an answer or without, in the time of sending: neither do answers that come later
-/// count, nor does the wait for them.
+/// Requests per second over the time of sending: the wait for the last answers does not count.
 pub(crate) fn reached(outcome: &Outcome) -> f64 {
-    outcome.tally.over_in_time as f64 / outcome.sending.as_secs_f64()
+    outcome.tally.in_time as f64 / outcome.sending.as_secs_f64()
 }
 
 /// Milliseconds by percentile.

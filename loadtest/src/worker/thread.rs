@@ -121,7 +121,12 @@ impl Thread {
             tally.pacing.saturating_record(late);
         }
         self.ended_ns.set(outcome.ended_ns);
-        tally.over_in_time += u64::from(outcome.ended_ns <= self.stopped_ns.get());
+        let counts_ns = if self.closed_loop {
+            outcome.ended_ns
+        } else {
+            outcome.sent_ns
+        };
+        tally.in_time += u64::from(counts_ns <= self.stopped_ns.get());
         let mut second = self.second.borrow_mut();
         if let Some(latency) = tally.record(outcome) {
             second.latency.saturating_record(latency);
