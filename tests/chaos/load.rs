@@ -29,6 +29,7 @@ pub(crate) struct Way {
 /// A request that did not end with 200.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
+    address: SocketAddr,
     sent: Instant,
     ended: Instant,
     what: String,
@@ -148,11 +149,20 @@ async fn call(way: Way, pace: Duration, stop: Arc<AtomicBool>, record: Arc<Recor
         };
         let what = format!("{way:?}: {what}");
         let failure = Failure {
+            address: way.address,
             sent,
             ended: Instant::now(),
             what,
         };
         record.failures.lock().expect("no caller panics").push(failure);
+    }
+}
+
+impl Failure {
+    fn was_in_flight(&self, kills: &[(Instant, Instant)]) -> bool {
+        kills
+            .iter()
+            .any(|(begun, over)| self.sent <= *over && self.ended >= *begun)
     }
 }
 
@@ -163,12 +173,16 @@ impl Outcome {
 
     /// Every failure was on its way while one of these kills was carried out: sent before its end, over after its beginning.
     pub(crate) fn only_in_flight_failed(&self, kills: &[(Instant, Instant)]) {
+        self.only_these_failed(|failure| failure.was_in_flight(kills));
+    }
+
+    /// The same, where what was killed is in one way alone.
+    pub(crate) fn only_in_flight_failed_by(&self, way: Way, kills: &[(Instant, Instant)]) {
+        self.only_these_failed(|failure| failure.address == way.address && failure.was_in_flight(kills));
+    }
+
+    fn only_these_failed(&self, in_flight: impl Fn(&Failure) -> bool) {
         assert!(self.done > 0, "there was no load");
-        let in_flight = |failure: &&Failure| {
-            kills
-                .iter()
-                .any(|(begun, over)| failure.sent <= *over && failure.ended >= *begun)
-        };
         let rest: Vec<_> = self.failures.iter().filter(|failure| !in_flight(failure)).collect();
         let what: Vec<_> = rest.iter().map(|failure| &failure.what).collect();
         assert!(what.is_empty(), "{} of {} failed: {what:#?}", what.len(), self.done);

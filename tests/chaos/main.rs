@@ -73,6 +73,35 @@ async fn a_killed_sidecar_comes_back_from_its_state_and_costs_what_was_in_flight
 }
 
 #[tokio::test]
+async fn a_killed_gateway_comes_back_from_its_state_and_costs_what_was_in_flight_in_it() {
+    let mut stage = Stage::start().await;
+    stage.rule("v2");
+    all_from(&stage, "v2").await;
+    // What is accepted is on disk a little later.
+    eventually("the gateway has kept the rule", async || {
+        stage.keeps("gateway", "v2").then_some(())
+    })
+    .await;
+    let load = Load::start(&stage.ways());
+    load.some_more().await;
+    stage.kill_control().await;
+    let mut killed = Vec::new();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        stage.kill_sidecar("gateway").await;
+        // Nobody else listens there: until it is back, its callers are refused.
+        stage.start_sidecar("gateway").await;
+        killed.push((begun, Instant::now()));
+        all_from(&stage, "v2").await;
+        load.some_more().await;
+    }
+    load.end().await.only_in_flight_failed_by(stage.ways()[0], &killed);
+    stage.start_control().await;
+    stage.rule("v1");
+    all_from(&stage, "v1").await;
+}
+
+#[tokio::test]
 async fn edits_in_every_order_and_endpoints_that_come_and_go_cost_no_request() {
     let stage = Stage::start().await;
     let load = Load::start(&stage.ways());

@@ -154,6 +154,15 @@ impl Stage {
         std::fs::write(file, bytes).expect("a folder of our own");
     }
 
+    /// Whether the state of a proxy names this subset, and no other, as the destination of its routes.
+    pub(crate) fn keeps(&self, name: &str, version: &str) -> bool {
+        let state = std::fs::read(self.state_file(name)).expect("its state");
+        let state = String::from_utf8_lossy(&state);
+        let count = |version| state.matches(&format!("|{version}|")).count();
+        let other = if version == "v1" { "v2" } else { "v1" };
+        count(version) > count(other)
+    }
+
     /// Lines above `info` that a process wrote since its last start and that hold this word.
     pub(crate) fn log_lines(&self, name: &str, word: &str) -> Vec<String> {
         let log = std::fs::read_to_string(self.path(&format!("{name}.log"))).expect("its log");
