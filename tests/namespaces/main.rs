@@ -3,6 +3,7 @@
 //!
 //! Not part of the default run, since it needs those programs. It fails without, it never skips.
 
+mod hostile;
 mod http;
 mod inside;
 mod mesh;

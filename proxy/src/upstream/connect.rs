@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
@@ -105,6 +107,11 @@ async fn open(cluster: &Cluster, target: SocketAddr) -> io::Result<TcpStream> {
     } else {
         TcpSocket::new_v6()?
     };
+    // Otherwise the port is taken before the target is known, from all targets, until TIME_WAIT is over: a few hundred
+    // connections a second use up an address (Envoy: IP_BIND_ADDRESS_NO_PORT). A kernel without it binds as ever.
+    if source.port() == 0 {
+        setsockopt(&socket, IpBindAddressNoPort, &true).ok();
+    }
     socket.bind(source)?;
     socket.connect(target).await
 }
