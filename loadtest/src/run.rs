@@ -17,7 +17,7 @@ use crate::flags::Settings;
 use crate::scenario::Scenario;
 use crate::series::{Row, Series};
 use crate::tally::Tally;
-use crate::verdict::{Signs, Verdict, hopeless, judge};
+use crate::verdict::{Signs, Verdict, hopeless, judge, own_delay};
 use crate::worker::{self, Beat, Done, Orders, Plan, Report, SoFar};
 
 /// Time for threads to start before the first send.
@@ -257,7 +257,7 @@ fn outcome(
         sending,
         held_up: longest(|thread| thread.held_up_ns),
         stops_share: longest(|thread| thread.stops_ns).div_duration_f64(elapsed),
-        own_delay_p99: p99(&tally.pacing).max(p99(&tally.pulse)),
+        own_delay_p99: own_delay(&tally.pacing).max(own_delay(&tally.pulse)),
         latency_p99: p99(&tally.latency),
         cpu_share: longest(|thread| thread.cpu_sending_ns).div_duration_f64(sending),
         waiting_share: longest(|thread| thread.waited_ns.unwrap_or_default()).div_duration_f64(sending),
