@@ -177,7 +177,7 @@ pub(crate) fn grpc_errors(result: &Value) -> f64 {
     codes
         .filter(|(code, _)| *code != "0")
         .filter_map(|(_, count)| count.as_f64())
-        .sum()
+        .fold(0.0, std::ops::Add::add)
 }
 
 /// Requests without an answer.
@@ -198,7 +198,7 @@ pub(crate) fn codes(result: &Value, wanted: &str) -> f64 {
     codes
         .filter(|(code, _)| class.map_or(*code == wanted, |digit| code.len() == 3 && code.starts_with(digit)))
         .filter_map(|(_, count)| count.as_f64())
-        .sum()
+        .fold(0.0, std::ops::Add::add)
 }
 
 #[cfg(test)]

@@ -267,10 +267,7 @@ impl RunArgs {
             let wanted = format!("must be from 1 to {THREADS_MAX}");
             return Err(FlagError::value("--threads", &threads.to_string(), wanted));
         }
-        let timeout = time("--timeout", &self.timeout)?;
-        if timeout > TIMEOUT_MAX {
-            return Err(FlagError::value("--timeout", &self.timeout, "must be at most an hour"));
-        }
+        let timeout = time_up_to("--timeout", &self.timeout, TIMEOUT_MAX, "an hour")?;
         Ok(Settings {
             profile,
             duration,
@@ -300,16 +297,20 @@ impl RunArgs {
     }
 }
 
-/// A length of time above zero, and of a week at most: sums of them cannot overflow.
+/// A length of time above zero, and of at most a week: sums of them cannot overflow.
 pub(crate) fn time(flag: &'static str, text: &str) -> Result<Duration, FlagError> {
+    time_up_to(flag, text, DURATION_MAX, "a week")
+}
+
+fn time_up_to(flag: &'static str, text: &str, max: Duration, name: &str) -> Result<Duration, FlagError> {
     match humantime::parse_duration(text) {
-        Ok(time) if time > DURATION_MAX => Err(FlagError::value(flag, text, "must be at most a week")),
-        Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err(FlagError::value(
-            flag,
-            text,
-            "must be a time above 0 and up to a week with its unit, for example 250ms, 10s or 1m30s",
-        )),
+        Ok(time) if !time.is_zero() && time <= max => Ok(time),
+        Ok(time) if time > max => Err(FlagError::value(flag, text, format!("must be at most {name}"))),
+        _ => {
+            let wanted =
+                format!("must be a time above 0 and up to {name} with its unit, for example 250ms, 10s or 1m30s");
+            Err(FlagError::value(flag, text, wanted))
+        }
     }
 }
 
@@ -339,8 +340,9 @@ mod tests {
         for (flag, value, words) in [
             ("--timeout", "0s", "above 0"),
             ("--timeout", "61m", "at most an hour"),
-            ("--timeout", "584y", "at most a week"),
-            ("--timeout", "1000000000000y", "up to a week"),
+            ("--timeout", "584y", "at most an hour"),
+            ("--timeout", "1000000000000y", "up to an hour"),
+            ("--duration", "1000000000000y", "up to a week"),
             ("--duration", "8d", "at most a week"),
             ("--threads", "0", "from 1 to 1024"),
             ("--threads", "1025", "from 1 to 1024"),

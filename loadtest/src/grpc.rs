@@ -17,7 +17,7 @@ pub(crate) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// The message of a health check that says SERVING (`status` = 1).
 pub(crate) const SERVING: &[u8] = &[0x08, 1];
 
-/// Bytes of a descriptor set at the most.
+/// Bytes of a descriptor set, at most.
 const DESCRIPTOR_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A message with its prefix: not compressed, length, bytes (gRPC over HTTP/2, "Length-Prefixed-Message").
@@ -42,7 +42,7 @@ pub(crate) fn from_json(descriptor: &Path, path: &str, json: &[u8]) -> Result<Ve
     };
     let bytes = input::file("--descriptor", descriptor, DESCRIPTOR_BYTES_MAX)?;
     let pool = DescriptorPool::decode(bytes.as_slice())
-        .map_err(|error| file(format!("is no descriptor set with all its imports: {error}")))?;
+        .map_err(|error| file(format!("is not a descriptor set with all its imports: {error}")))?;
     let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
     let found = pool
         .get_service_by_name(service)

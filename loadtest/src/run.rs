@@ -26,7 +26,7 @@ const LEAD_NS: u64 = 5_000_000;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Whole seconds, counted from 0, before which no run is called hopeless: a target may be about to start.
 const HOPELESS_SECONDS: u32 = 2;
-/// Reports of a thread that wait for the collector at the most; then the thread keeps its seconds to itself.
+/// Reports of a thread that wait for the collector, at most; then the thread keeps its seconds to itself.
 const REPORTS_MAX: usize = 16;
 
 /// Everything that is known about a run.

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// How long an admin port may take.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Bytes of its answer at the most.
+/// Bytes of its answer, at most.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Why there is no answer. Each is one line that names the place.

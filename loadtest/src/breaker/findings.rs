@@ -109,7 +109,7 @@ pub(super) struct Ejection {
     pub(super) more: u64,
 }
 
-/// Everything.
+/// What an exercise came to: its steps, and what proxies and upstream said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Findings {
     pub(super) url: String,

@@ -7,13 +7,13 @@ use clap::{Args, ValueEnum};
 use super::fetch::check;
 use crate::flags::{ArrivalsArg, FlagError, Output, RunArgs, time};
 
-/// Callers at once at the most.
+/// Callers at once, at most.
 const CALLERS_MAX: usize = 10_000;
-/// Steps at the most.
+/// Steps, at most.
 const STEPS_MAX: usize = 50;
 /// Longest step, and longest recovery.
 const TIME_MAX: Duration = Duration::from_secs(3600);
-/// Proxies at the most: each is asked four times a second.
+/// Proxies, at most: each is asked four times a second.
 const PROXIES_MAX: usize = 100;
 
 /// The flags of `breaker`, as typed.
@@ -138,7 +138,7 @@ impl BreakerArgs {
         }
         let contradiction = |flag, wanted| Err(FlagError::Contradiction { flag, wanted });
         if self.metrics.len() > PROXIES_MAX {
-            return contradiction("--metrics", "may be given a hundred times at the most");
+            return contradiction("--metrics", "may be given at most a hundred times");
         }
         if self.ledger.is_none() && (self.expect_limit.is_some() || self.limit.is_some()) {
             return contradiction(

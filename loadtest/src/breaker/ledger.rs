@@ -11,7 +11,7 @@ pub(super) enum LedgerError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// It is something else.
-    #[error("{url}: is no ledger: {problem}")]
+    #[error("{url}: is not a ledger: {problem}")]
     NoLedger { url: String, problem: String },
 }
 

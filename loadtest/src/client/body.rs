@@ -1,8 +1,8 @@
 //! Where a response of HTTP/1.1 ends: by its length, in chunks, or with its connection (RFC 9112 6 and 7).
 
-/// Hexadecimal digits of a chunk's size at the most: 2^60 bytes.
+/// Hexadecimal digits of a chunk's size, at most: 2^60 bytes.
 const CHUNK_DIGITS_MAX: u8 = 15;
-/// Bytes of a chunk's extensions and of trailers at the most.
+/// Bytes of a chunk's extensions and of trailers, at most.
 const LINE_BYTES_MAX: u32 = 16 * 1024;
 
 /// Bytes that are not read as a response.

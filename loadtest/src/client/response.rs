@@ -6,9 +6,9 @@ use super::answer::{Answer, sign};
 use super::body::{At, Malformed};
 use crate::scenario::ResponseBody;
 
-/// Header fields of a response at the most.
+/// Header fields of a response, at most.
 pub(crate) const HEADERS_MAX: usize = 96;
-/// Bytes of a response's head at the most.
+/// Bytes of a response's head, at most.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads one response.

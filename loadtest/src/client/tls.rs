@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use crate::flags::FlagError;
 use crate::input;
 
-/// Bytes of certificates or of a key at the most: a bundle of all authorities of the world has a quarter of a MiB.
+/// Bytes of certificates or of a key, at most: a bundle of all authorities of the world has a quarter of a MiB.
 const PEM_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What the flags say about TLS.

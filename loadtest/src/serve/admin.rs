@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::answer::Upstream;
 use super::behaviour::RawBehaviour;
 
-/// Bytes of a behaviour at the most.
+/// Bytes of a behaviour, at most.
 const BEHAVIOUR_BYTES_MAX: usize = 64 * 1024;
 
 /// Answers until it is dropped.

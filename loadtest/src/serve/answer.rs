@@ -20,7 +20,7 @@ use super::ledger::{InFlightGuard, Ledger};
 use super::unary;
 use crate::clock;
 
-/// Bytes of a request's body at the most; more is read and dropped.
+/// Bytes of a request's body, at most; more is read and dropped.
 const ECHOED_BYTES_MAX: usize = 64 * 1024;
 
 /// What all connections of a scripted upstream share.

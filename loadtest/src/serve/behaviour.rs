@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Statuses at the most.
+/// Statuses, at most.
 const STATUSES_MAX: usize = 100;
 /// Largest weight of a status.
 const WEIGHT_MAX: u32 = 1_000_000;
-/// Bytes of a response's body at the most.
+/// Bytes of a response's body, at most.
 const BODY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Longest latency and stall.
@@ -118,7 +118,7 @@ impl RawBehaviour {
             }
     }
 
-    /// Checks it.
+    /// The behaviour, if every field makes sense.
     ///
     /// # Errors
     /// The field and what would be right.

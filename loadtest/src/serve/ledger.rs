@@ -84,7 +84,7 @@ impl Ledger {
         };
     }
 
-    /// All of it.
+    /// Its counts, as the admin port shows them.
     pub(crate) fn json(&self) -> Value {
         let counts = self.0.borrow();
         let mut by_caller: BTreeMap<&str, u64> = BTreeMap::new();

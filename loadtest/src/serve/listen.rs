@@ -22,7 +22,7 @@ use super::flags::ServeArgs;
 use super::ledger::Ledger;
 use crate::{clock, print};
 
-/// Connections at the most; further ones wait in the kernel's queue.
+/// Connections, at most; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 50_000;
 /// Bytes that an echo of TCP holds.
 const ECHO_BYTES: usize = 64 * 1024;

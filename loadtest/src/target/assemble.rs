@@ -14,7 +14,7 @@ use crate::client::tls::{self, TlsFlags};
 use crate::flags::{FlagError, RunArgs};
 use crate::scenario::{Origin, Payload, Protocol, Scenario, Target, Tls};
 
-/// URLs at the most.
+/// URLs, at most.
 const URLS_MAX: usize = 1000;
 /// Who we are to a server.
 pub(super) const AGENT: &str = concat!("weft-load/", env!("CARGO_PKG_VERSION"));

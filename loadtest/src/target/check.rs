@@ -12,7 +12,7 @@ use crate::flags::{FlagError, RunArgs};
 use crate::input;
 use crate::scenario::Protocol;
 
-/// Bytes of a body at the most.
+/// Bytes of a body, at most.
 const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A header of the command line.

@@ -17,7 +17,7 @@ pub(crate) struct Plan {
     pub(crate) scenario: Arc<Scenario>,
     /// Its part of the schedule; `None` sends as fast as answers come.
     pub(crate) schedule: Option<Schedule>,
-    /// Requests in flight at the most, at least one.
+    /// Requests in flight, at most, at least one.
     pub(crate) lanes: usize,
     /// The first instant.
     pub(crate) start_ns: u64,

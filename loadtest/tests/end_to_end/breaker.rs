@@ -137,7 +137,7 @@ async fn what_makes_no_sense_is_one_line_before_any_load() {
             "contains \"overflow\"",
         ),
         ("--cluster shop".to_owned(), "needs --metrics"),
-        (format!("--ledger http://{page}"), "is no ledger"),
+        (format!("--ledger http://{page}"), "is not a ledger"),
         (
             format!("--ledger http://{ledger} --limit connections"),
             "counts no connections",

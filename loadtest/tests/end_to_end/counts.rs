@@ -126,7 +126,7 @@ async fn connections_that_end_after_some_requests_cost_none() {
 #[tokio::test]
 async fn an_open_loop_never_exceeds_its_connections_and_a_send_that_waits_counts_from_its_instant() {
     let upstream = Upstream::start("--latency|100ms").await;
-    // 4 connections carry 40 a second at the most: of 200 most are never sent, and all have waited.
+    // 4 connections carry at most 40 a second: of 200 most are never sent, and all have waited.
     let result = load(&format!(
         "http://{} --rate 100 --duration 2s --connections 4 --output json",
         upstream.address
