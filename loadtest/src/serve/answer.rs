@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -13,6 +14,7 @@ use hyper::body::{Body, Incoming};
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::alarms::Alarms;
 use super::behaviour::Behaviour;
 use super::body::{Manner, ReplyBody};
 use super::connection::Connection;
@@ -34,6 +36,8 @@ pub(super) struct Upstream {
     /// Told when the behaviour has changed.
     pub(super) changed: Notify,
     pub(super) ledger: Ledger,
+    /// Waits of requests.
+    pub(super) alarms: Alarms,
     pub(super) random: RefCell<fastrand::Rng>,
 }
 
@@ -57,12 +61,17 @@ impl Served {
         let number = self.requests.get() + 1;
         self.requests.set(number);
         let behaviour = upstream.behaviour.borrow().clone();
-        let since = std::time::Duration::from_nanos(clock::now() - upstream.started);
+        let came_ns = clock::now();
+        let since = Duration::from_nanos(came_ns - upstream.started);
         let fate = behaviour.fate(since, &mut upstream.random.borrow_mut());
         let (head, body) = request.into_parts();
         let sent = read(body).await?;
         if !fate.wait.is_zero() {
-            tokio::time::sleep(fate.wait).await;
+            let late_ns = upstream
+                .alarms
+                .until(came_ns.saturating_add(clock::nanoseconds_of(fate.wait)))
+                .await;
+            upstream.ledger.late(late_ns);
         }
         if fate.reset {
             upstream.ledger.reset();

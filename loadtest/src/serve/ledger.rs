@@ -22,6 +22,7 @@ struct Counts {
     open_highest: u64,
     resets: u64,
     early_closes: u64,
+    late_highest_ns: u64,
 }
 
 /// The ledger of a scripted upstream.
@@ -66,6 +67,12 @@ impl Ledger {
         *self.0.borrow_mut().by_status.entry(status).or_default() += 1;
     }
 
+    /// A wait that the behaviour wanted has ended so late.
+    pub(crate) fn late(&self, late_ns: u64) {
+        let mut counts = self.0.borrow_mut();
+        counts.late_highest_ns = counts.late_highest_ns.max(late_ns);
+    }
+
     /// A connection or stream is being reset.
     pub(crate) fn reset(&self) {
         self.0.borrow_mut().resets += 1;
@@ -101,6 +108,7 @@ impl Ledger {
                 "by_caller_and_route": both.map(|((caller, route), count)| json!({"caller": caller, "route": route, "count": count})).collect::<Vec<_>>(),
                 "in_flight": counts.in_flight, "in_flight_highest": counts.in_flight_highest,
                 "resets": counts.resets, "early_closes": counts.early_closes,
+                "late_highest_ms": counts.late_highest_ns as f64 / 1e6,
             },
             "connections": {"accepted": counts.accepted, "open": counts.open, "open_highest": counts.open_highest},
         })

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::admin;
+use super::alarms::Alarms;
 use super::answer::{Served, Upstream};
 use super::behaviour::Behaviour;
 use super::connection::{Connection, Wire};
@@ -34,7 +35,7 @@ pub(crate) enum ServeError {
     #[error("{address}: cannot be bound: {problem}")]
     Bind { address: SocketAddr, problem: io::Error },
     /// The machine has no descriptors left.
-    #[error("connections cannot be watched: {0}")]
+    #[error("connections and time cannot be watched: {0}")]
     Watch(io::Error),
     /// Nobody can be told where it serves.
     #[error("{0}")]
@@ -57,6 +58,7 @@ pub(crate) async fn run(args: &ServeArgs, behaviour: Behaviour) -> Result<(), Se
         behaviour: RefCell::new(Rc::new(behaviour)),
         changed: Notify::new(),
         ledger: Ledger::default(),
+        alarms: Alarms::new().map_err(ServeError::Watch)?,
         random: RefCell::new(fastrand::Rng::with_seed(args.seed)),
     });
     let ends = Ends::new().map_err(ServeError::Watch)?;
@@ -64,6 +66,9 @@ pub(crate) async fn run(args: &ServeArgs, behaviour: Behaviour) -> Result<(), Se
     let (first, address) = bind(args.listen).await?;
     print::out(&format!("serving on {address}, admin on http://{admin_address}\n")).map_err(ServeError::Output)?;
     tokio::task::spawn_local(admin::serve(upstream.clone(), admin));
+    let ringing = upstream.clone();
+    // No error of a timer that exists is known.
+    tokio::task::spawn_local(async move { drop(ringing.alarms.ring().await) });
     let mut listener = Some(first);
     loop {
         let refuse = upstream.behaviour.borrow().raw.refuse;

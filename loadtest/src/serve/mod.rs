@@ -3,6 +3,7 @@
 //! may not touch: sending load.
 
 mod admin;
+mod alarms;
 mod answer;
 mod behaviour;
 mod body;

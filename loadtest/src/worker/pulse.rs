@@ -153,3 +153,36 @@ fn so_far(tally: &Tally, in_flight: u64) -> SoFar {
         in_flight,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pulse_counts_every_stop_and_the_looks_that_it_cost() {
+        const MS: u64 = 1_000_000;
+        for (lates_ms, held_up_ms, stops_ms) in [
+            (&[0, 1, 0, 5][..], 5, 0),
+            (&[0, 170, 0, 170, 0, 170], 170, 510),
+            (&[2_000], 2_000, 2_000),
+        ] {
+            let mut now = 0;
+            let pulse = Pulse::new(now);
+            for late in lates_ms {
+                now += PULSE_NS + late * MS;
+                pulse.look(now);
+            }
+            let (delays, held_up, stops) = pulse.end(now);
+            assert_eq!(held_up / MS, held_up_ms, "{lates_ms:?}");
+            // What this thread really waited for a processor meanwhile is not called a stop.
+            let stops_ms: std::ops::RangeInclusive<u64> = stops_ms * 9 / 10..=stops_ms;
+            assert!(stops_ms.contains(&(stops / MS)), "{lates_ms:?}: {stops}");
+            // As many as would have been due in that time.
+            assert!(
+                delays.len().abs_diff(now / PULSE_NS) <= 3,
+                "{lates_ms:?}: {}",
+                delays.len()
+            );
+        }
+    }
+}
