@@ -193,6 +193,7 @@ async fn run(mut plan: Plan, mut orders: watch::Receiver<Orders>, reports: mpsc:
     });
     for intended_ns in thread.in_flight() {
         tally.record_abandoned(intended_ns, given_up_ns);
+        tally.in_time += u64::from(!thread.closed_loop);
         thread.ended_ns.set(given_up_ns);
     }
     Ok(Done {

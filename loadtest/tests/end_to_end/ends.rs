@@ -67,6 +67,7 @@ async fn one_interrupt_is_enough_where_nothing_is_ever_answered() {
     assert_eq!((ended.code, ended.err.as_str()), (130, ""), "{ended:?}");
     let result = ended.json();
     assert_eq!(result["requests"]["abandoned"], 1, "{result}");
+    assert!(result["rate"]["reached"].as_f64() > Some(0.0), "it was sent: {result}");
     // Who was given up after two seconds had waited for them.
     assert!(result["latency_ms"]["max"].as_f64() > Some(1_900.0), "{result}");
 }
