@@ -240,29 +240,11 @@ fn interrupts() -> mpsc::Receiver<()> {
 
 /// The exit code of a run that has been reported.
 fn ended(outcome: &Outcome, expected: bool) -> Result<Exit, Refusal> {
-    let tally = &outcome.tally;
     if outcome.interrupted {
         return Ok(Exit::Interrupted);
     }
-    if tally.answered() == 0 && tally.failed() > 0 {
-        let most = tally.errors().max_by_key(|(.., count)| *count);
-        let (phase, kind, _) = most.expect("errors were counted");
-        let line = format!("nothing was answered: {} in phase {}", kind.name(), phase.name());
-        return Err(match (phase, kind) {
-            (Phase::Tls, Kind::Protocol) => (Exit::Tls, line),
-            (_, Kind::Protocol) => (
-                Exit::Protocol,
-                format!("{line}: the target does not speak {}", outcome.scenario.protocol.name()),
-            ),
-            (_, Kind::Oversized) => (
-                Exit::Failed,
-                format!("{line}: more than {HEADERS_MAX} header fields, or a head of more than 64 KiB"),
-            ),
-            (Phase::Connect, _) => (Exit::Connect, line),
-            (Phase::Tls, Kind::Rejected) => (Exit::Tls, line + PRESENT),
-            (Phase::Tls, _) => (Exit::Tls, line),
-            _ => (Exit::Failed, line),
-        });
+    if let Some(refusal) = nothing_answered(outcome) {
+        return Err(refusal);
     }
     Ok(if outcome.ended_early.is_some() {
         Exit::Failed
@@ -272,5 +254,31 @@ fn ended(outcome: &Outcome, expected: bool) -> Result<Exit, Refusal> {
         Exit::Expectation
     } else {
         Exit::Fine
+    })
+}
+
+/// Why nothing was answered, if requests were sent and nothing was.
+pub(crate) fn nothing_answered(outcome: &Outcome) -> Option<Refusal> {
+    let tally = &outcome.tally;
+    if tally.answered() > 0 || tally.failed() == 0 {
+        return None;
+    }
+    let most = tally.errors().max_by_key(|(.., count)| *count);
+    let (phase, kind, _) = most.expect("errors were counted");
+    let line = format!("nothing was answered: {} in phase {}", kind.name(), phase.name());
+    Some(match (phase, kind) {
+        (Phase::Tls, Kind::Protocol) => (Exit::Tls, line),
+        (_, Kind::Protocol) => (
+            Exit::Protocol,
+            format!("{line}: the target does not speak {}", outcome.scenario.protocol.name()),
+        ),
+        (_, Kind::Oversized) => (
+            Exit::Failed,
+            format!("{line}: more than {HEADERS_MAX} header fields, or a head of more than 64 KiB"),
+        ),
+        (Phase::Connect, _) => (Exit::Connect, line),
+        (Phase::Tls, Kind::Rejected) => (Exit::Tls, line + PRESENT),
+        (Phase::Tls, _) => (Exit::Tls, line),
+        _ => (Exit::Failed, line),
     })
 }

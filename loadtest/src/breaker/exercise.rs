@@ -10,17 +10,19 @@ use tokio::sync::mpsc;
 
 use super::fetch::FetchError;
 use super::findings::{Findings, Step};
-use super::flags::{BreakerArgs, LimitOf, Steps};
-use super::ledger::{self, Highest, LedgerError};
+use super::flags::{BreakerArgs, Steps};
+use super::ledger::{self, LedgerError};
+use super::limit::{LimitOf, limit_of};
 use super::look::{Look, LookError, Noticed, Proxies, between, watch};
 use super::{json, page, text};
+use crate::app::nothing_answered;
 use crate::clock;
 use crate::exit::Exit;
 use crate::flags::{Output, Settings};
 use crate::print;
 use crate::report::page_file::PageFile;
 use crate::run::{self, Outcome, Totals, Watcher};
-use crate::scenario::{Protocol, Scenario};
+use crate::scenario::Scenario;
 use crate::series::Series;
 
 /// Good answers in a row that count as recovered.
@@ -48,6 +50,8 @@ struct Exercise<'a> {
     /// The upstream's admin port.
     ledger: Option<&'a str>,
     findings: Findings,
+    /// Why the last load met no answer.
+    nothing_answered: Option<Refusal>,
     /// Its start, from which times count.
     begun: u64,
 }
@@ -80,6 +84,7 @@ pub(crate) async fn run(
             cluster: args.cluster.clone(),
         },
         ledger: args.ledger.as_deref(),
+        nothing_answered: None,
         begun: clock::now(),
     };
     let first = exercise.first_look(args.limit).await?;
@@ -169,6 +174,10 @@ impl Exercise<'_> {
                 self.findings.notes.push("ended early on request".to_owned());
                 return Ok(());
             }
+            // A target that never answered has no breaker to open; one that has stopped may recover.
+            if let (1, Some(refusal)) = (self.findings.steps.len(), self.nothing_answered.take()) {
+                return Err(refusal);
+            }
         }
         self.recover(load_ended).await
     }
@@ -237,6 +246,7 @@ impl Exercise<'_> {
         };
         let outcome = done.map_err(|error| (Exit::Failed, format!("the run cannot go on: {error}")))?;
         self.findings.interrupted |= outcome.interrupted;
+        self.nothing_answered = nothing_answered(&outcome);
         Ok(outcome)
     }
 
@@ -284,23 +294,6 @@ impl Exercise<'_> {
     }
 }
 
-/// What the limit counts, where a ledger is at hand.
-fn limit_of(asked: Option<LimitOf>, protocol: Protocol, highest: Highest) -> Result<LimitOf, &'static str> {
-    let by_connection = matches!(protocol, Protocol::Http1 | Protocol::Tcp);
-    // An upstream behind a proxy of its own sees that proxy's connections, and may count requests alone.
-    let limit = asked.unwrap_or(if by_connection && highest.connections.is_some() {
-        LimitOf::Connections
-    } else {
-        LimitOf::Requests
-    });
-    match limit {
-        LimitOf::Connections if highest.connections.is_none() => Err("the ledger counts no connections"),
-        LimitOf::Requests if highest.in_flight.is_none() => Err("the ledger counts no requests"),
-        LimitOf::Requests if protocol == Protocol::Tcp => Err("TCP has no requests: connections are limited"),
-        limit => Ok(limit),
-    }
-}
-
 fn refusal_of_fetch(error: &FetchError) -> Exit {
     match error {
         FetchError::Unreached { .. } => Exit::Connect,
@@ -325,55 +318,4 @@ fn refusal_of_ledger(error: &LedgerError) -> Refusal {
         LedgerError::NoLedger { .. } => Exit::Usage,
     };
     (exit, format!("--ledger: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_counts_connections_only_where_callers_and_ledger_have_them() {
-        let (both, requests) = (
-            Highest {
-                connections: Some(0),
-                in_flight: Some(0),
-            },
-            Highest {
-                connections: None,
-                in_flight: Some(0),
-            },
-        );
-        for (asked, protocol, highest, wanted) in [
-            (None, Protocol::Http1, both, Ok(LimitOf::Connections)),
-            (None, Protocol::Http1, requests, Ok(LimitOf::Requests)),
-            (None, Protocol::Http2, both, Ok(LimitOf::Requests)),
-            (None, Protocol::Grpc, both, Ok(LimitOf::Requests)),
-            (None, Protocol::Tcp, both, Ok(LimitOf::Connections)),
-            (Some(LimitOf::Requests), Protocol::Http1, both, Ok(LimitOf::Requests)),
-            (
-                Some(LimitOf::Connections),
-                Protocol::Http2,
-                both,
-                Ok(LimitOf::Connections),
-            ),
-            (
-                Some(LimitOf::Connections),
-                Protocol::Http1,
-                requests,
-                Err("the ledger counts no connections"),
-            ),
-            (
-                None,
-                Protocol::Tcp,
-                requests,
-                Err("TCP has no requests: connections are limited"),
-            ),
-        ] {
-            assert_eq!(
-                limit_of(asked, protocol, highest),
-                wanted,
-                "{asked:?} {protocol:?} {highest:?}"
-            );
-        }
-    }
 }

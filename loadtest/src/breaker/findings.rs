@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::flags::LimitOf;
+use super::limit::LimitOf;
 use crate::tally::Tally;
 
 /// Share of a limit that has to be in use at some time for the limit to be called used.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::fetch::check;
+use super::limit::LimitOf;
 use crate::flags::{ArrivalsArg, FlagError, Output, RunArgs, time};
 
 /// Callers at once, at most.
@@ -47,25 +48,6 @@ pub(crate) struct BreakerArgs {
     /// How long the target may take to answer all again once the load has ended, at most 1h.
     #[arg(long, value_name = "TIME", default_value = "30s")]
     recovery: String,
-}
-
-/// `--limit`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LimitOf {
-    /// Connections to the upstream: `maxConnections`.
-    #[default]
-    Connections,
-    /// Requests at once: `http2MaxRequests`.
-    Requests,
-}
-
-impl LimitOf {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::Requests => "requests",
-        }
-    }
 }
 
 /// The flags, checked.

@@ -8,6 +8,7 @@ mod findings;
 mod flags;
 mod json;
 mod ledger;
+mod limit;
 mod look;
 mod metrics;
 mod page;

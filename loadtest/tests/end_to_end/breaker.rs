@@ -162,6 +162,14 @@ async fn what_makes_no_sense_is_one_line_before_any_load() {
         let lines: Vec<&str> = ended.err.lines().collect();
         assert!(lines.len() == 1 && lines[0].contains(words), "{flags}: {}", ended.err);
     }
+    let ssh = answering(|_| Some("SSH-2.0-OpenSSH_9.9\r\n".to_owned())).await;
+    let other = load(&format!("breaker http://{ssh}/ --step 300ms --output json")).await;
+    assert_eq!((other.code, other.err.lines().count()), (7, 1), "{other:?}");
+    assert_eq!(
+        other.json()["steps"].as_array().unwrap().len(),
+        1,
+        "it stops at the first step"
+    );
     let nobody = load(&format!("breaker http://{target}/ --metrics http://127.0.0.1:1/")).await;
     assert_eq!(nobody.code, 5, "{nobody:?}");
 }
