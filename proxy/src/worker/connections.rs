@@ -97,6 +97,10 @@ impl ConnectionGuard {
     /// The connection goes on under another state: it has been found out what it speaks.
     pub(crate) fn replace(&self, state: Arc<ConnState>) {
         if let Some(entry) = &mut self.connections.slots.borrow_mut()[self.slot] {
+            // Its listener may have changed while that was found out.
+            if entry.state.is_draining() {
+                state.command(Order::Drain);
+            }
             entry.state = state;
         }
     }
@@ -106,5 +110,29 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.connections.slots.borrow_mut()[self.slot] = None;
         self.connections.free.borrow_mut().push(self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::conn_state::ConnLimits;
+
+    #[test]
+    fn an_order_to_drain_is_not_lost_when_it_is_found_out_what_a_connection_speaks() {
+        let limits = ConnLimits {
+            idle: None,
+            head: None,
+            write: None,
+        };
+        let state = || Arc::new(ConnState::new(limits, 0));
+        for (drained, draining) in [("changed", true), ("another", false)] {
+            let connections = Rc::new(Connections::default());
+            let guard = connections.enter("changed".into(), state(), 1).expect("there is room");
+            connections.drain(Some(drained));
+            let spoken = state();
+            guard.replace(spoken.clone());
+            assert_eq!(spoken.is_draining(), draining, "{drained}");
+        }
     }
 }
