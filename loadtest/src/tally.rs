@@ -13,8 +13,8 @@ use crate::client::{Failure, Kind, Phase};
 const LONGEST_US: u64 = 3_600_000_000;
 /// Significant digits of the histograms of a run.
 const DIGITS: u8 = 3;
-/// Significant digits of those of a second.
-const DIGITS_OF_A_SECOND: u8 = 2;
+/// Significant digits of those of a second, and of those that tell about parts: an eighth of the memory.
+const DIGITS_OF_PARTS: u8 = 2;
 /// Reasons that are told apart; a peer must not fill our memory.
 const REASONS_MAX: usize = 128;
 /// gRPC's statuses, 0 to 16, and one for all others.
@@ -29,9 +29,14 @@ pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("the bounds are constants that fit")
 }
 
+/// The same to two digits.
+pub(crate) fn coarse_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_US, DIGITS_OF_PARTS).expect("the bounds are constants that fit")
+}
+
 /// Latencies of one second, smaller.
 pub(crate) fn histogram_of_a_second() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, LONGEST_US, DIGITS_OF_A_SECOND).expect("the bounds are constants that fit")
+    Histogram::new_with_bounds(1, LONGEST_US, DIGITS_OF_PARTS).expect("the bounds are constants that fit")
 }
 
 /// A request that is over.
@@ -110,12 +115,12 @@ impl Tally {
         Self {
             latency: histogram(),
             service_time: histogram(),
-            pacing: histogram(),
-            pulse: histogram(),
+            pacing: coarse_histogram(),
+            pulse: coarse_histogram(),
             broken_off: histogram(),
-            served: histogram(),
-            refusals: histogram(),
-            overflows: histogram(),
+            served: coarse_histogram(),
+            refusals: coarse_histogram(),
+            overflows: coarse_histogram(),
             codes: Box::new([0; STATUSES]),
             grpc_codes: [0; GRPC_STATUSES],
             errors: Default::default(),

@@ -17,6 +17,9 @@ use weft_testkit::{
 /// Connections that a window of the split is judged by.
 const WINDOW: usize = 100;
 
+/// A write that has not gone on for so long meets full buffers.
+const FULL_AFTER: Duration = Duration::from_millis(300);
+
 /// A mesh with one more server on the gateway, for opaque connections.
 struct Opaque {
     mesh: Mesh,
@@ -232,6 +235,23 @@ async fn a_reset_of_either_side_reaches_the_other_as_a_reset() {
     })
     .await;
     assert_eq!(heard.end, Some(End::Reset));
+}
+
+#[tokio::test]
+async fn a_reset_is_seen_while_the_upstream_takes_nothing() {
+    // It accepts nobody: what is sent to it fills buffers.
+    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = upstream.local_addr().expect("an address");
+    let opaque = Opaque::start(&[("v1", address)], &opaque_rules(TO_DB), 1).await;
+    let mut stream = opaque.connect().await;
+    let piece = vec![0; 1 << 20];
+    while tokio::time::timeout(FULL_AFTER, stream.write_all(&piece)).await.is_ok() {}
+    reset(stream);
+    let db = "destination_service=\"db.shop.svc.cluster.local\"";
+    eventually("the connection has ended", async || {
+        (opaque.metric("istio_tcp_connections_closed_total", db).await.0 == 1.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

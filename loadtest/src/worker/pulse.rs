@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::orders::{Beat, Report, SoFar};
 use super::thread::Thread;
 use crate::clock::{self, Pacer, RunQueue};
-use crate::tally::{Tally, histogram, histogram_of_a_second};
+use crate::tally::{Tally, coarse_histogram, histogram_of_a_second};
 
 /// How often the thread looks whether it runs.
 const PULSE_NS: u64 = 10_000_000;
@@ -37,7 +37,7 @@ impl Pulse {
             queue_before: Cell::new(queue.waited_ns()),
             queue,
             due_ns: Cell::new(now_ns + PULSE_NS),
-            delays: RefCell::new(histogram()),
+            delays: RefCell::new(coarse_histogram()),
             held_up_ns: Cell::new(0),
             stops_ns: Cell::new(0),
         }
@@ -73,7 +73,7 @@ impl Pulse {
         if now_ns > self.due_ns.get() {
             self.look(now_ns);
         }
-        let delays = self.delays.replace(histogram());
+        let delays = self.delays.replace(coarse_histogram());
         (delays, self.held_up_ns.get(), self.stops_ns.get())
     }
 }

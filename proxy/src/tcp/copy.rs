@@ -24,11 +24,29 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct Broken(pub(super) Side);
 
+/// The sockets of both sides.
+#[derive(Debug)]
+pub(super) struct Sides {
+    pub(super) downstream: TcpStream,
+    pub(super) upstream: TcpStream,
+}
+
+impl Sides {
+    /// Ends both connections. A side that did not break itself is reset, so that it does not take what came so far for
+    /// all there is.
+    pub(super) fn abort(self, broken: Side) {
+        let other = match broken {
+            Side::Downstream => &self.upstream,
+            Side::Upstream => &self.downstream,
+        };
+        // A socket that refuses the option is closed all the same.
+        SockRef::from(other).set_linger(Some(std::time::Duration::ZERO)).ok();
+    }
+}
+
 /// Both directions of a connection.
 #[derive(Debug)]
 pub(super) struct Relay {
-    downstream: TcpStream,
-    upstream: TcpStream,
     /// From the client to the upstream.
     request: Pump,
     response: Pump,
@@ -39,10 +57,8 @@ pub(super) struct Relay {
 impl Relay {
     /// Both sides stay open until each direction has ended. `buffer_bytes_max` is the limit that the listener sets on what
     /// waits in one direction. What was read of the client `first` goes before all else.
-    pub(super) fn new(downstream: TcpStream, upstream: TcpStream, first: &[u8], buffer_bytes_max: u32) -> Self {
+    pub(super) fn new(first: &[u8], buffer_bytes_max: u32) -> Self {
         Self {
-            downstream,
-            upstream,
             piece_bytes: COPY_BUFFER_BYTES.min(buffer_bytes_max as usize).max(1),
             request: Pump {
                 pending: first.to_vec(),
@@ -63,12 +79,18 @@ impl Relay {
         self.request.read + self.request.written + self.response.read + self.response.written
     }
 
+    /// Whether bytes of the client wait for an upstream that does not take them. Nothing is read from the client meanwhile, so
+    /// that its reset does not show.
+    pub(super) fn is_held_up(&self) -> bool {
+        !self.request.pending.is_empty()
+    }
+
     /// Moves what can be moved now, through a buffer of [`COPY_BUFFER_BYTES`]. Ready when both directions have ended, or one side is broken.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<(), Broken>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, sides: &Sides, buffer: &mut [u8]) -> Poll<Result<(), Broken>> {
         let piece = self.piece_bytes.min(buffer.len());
         let buffer = &mut buffer[..piece];
-        let request = self.request.poll(cx, &self.downstream, &self.upstream, buffer);
-        let response = self.response.poll(cx, &self.upstream, &self.downstream, buffer);
+        let request = self.request.poll(cx, &sides.downstream, &sides.upstream, buffer);
+        let response = self.response.poll(cx, &sides.upstream, &sides.downstream, buffer);
         match (request, response) {
             (Poll::Ready(Err(End::Source)), _) | (_, Poll::Ready(Err(End::Sink))) => {
                 Poll::Ready(Err(Broken(Side::Downstream)))
@@ -79,17 +101,6 @@ impl Relay {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
             _ => Poll::Pending,
         }
-    }
-
-    /// Ends both connections. A side that did not break itself is reset, so that it does not take what came so far for
-    /// all there is.
-    pub(super) fn abort(self, broken: Side) {
-        let other = match broken {
-            Side::Downstream => &self.upstream,
-            Side::Upstream => &self.downstream,
-        };
-        // A socket that refuses the option is closed all the same.
-        SockRef::from(other).set_linger(Some(std::time::Duration::ZERO)).ok();
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use weft_proxy_core::chain::TcpProxy;
 
 use super::clock::{Clock, Due, Expired, Times};
-use super::copy::{Broken, COPY_BUFFER_BYTES, Relay, Side};
+use super::copy::{Broken, COPY_BUFFER_BYTES, Relay, Side, Sides};
 use super::open::{Opened, open};
 use super::tally::Tally;
 use crate::http::conn_state::{ConnLimits, ConnState};
@@ -93,20 +93,25 @@ async fn copy(worker: Rc<Worker>, proxy: Arc<TcpProxy>, accepted: Accepted, open
     };
     let buffer_bytes_max = accepted.listener.buffer_bytes_max;
     let (downstream, first, _guard) = accepted.into_stream();
-    let mut relay = Relay::new(downstream, upstream, &first, buffer_bytes_max);
+    let sides = Sides { downstream, upstream };
+    let mut relay = Relay::new(&first, buffer_bytes_max);
     drop(first);
     tally.moved(relay.moved());
     let end = {
         let mut clock = Clock::new(times, Instant::now());
         // Due at once, and set again by the first look at the clock.
         let mut timer = pin!(sleep_until(Instant::now()));
+        let mut reset = pin!(sides.downstream.ready(Interest::ERROR));
         poll_fn(|cx| {
-            let moved = step(&worker, &mut relay, &mut clock, &mut tally, cx);
+            let moved = step(&worker, &mut relay, &sides, &mut clock, &mut tally, cx);
             if state.order(cx.waker()).is_some() {
                 clock.drain(Instant::now());
             }
             if moved.is_ready() {
                 return moved;
+            }
+            if relay.is_held_up() && reset.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(End::Broken(Side::Downstream));
             }
             loop {
                 match clock.due(Instant::now()) {
@@ -127,12 +132,12 @@ async fn copy(worker: Rc<Worker>, proxy: Arc<TcpProxy>, accepted: Accepted, open
         .await
     };
     match end {
-        End::Broken(side) => relay.abort(side),
+        End::Broken(side) => sides.abort(side),
         End::Expired(Expired::Age) => {
             tally.too_old();
-            drop(relay);
+            drop(sides);
         }
-        End::Complete | End::Expired(Expired::Idle | Expired::Drain) => drop(relay),
+        End::Complete | End::Expired(Expired::Idle | Expired::Drain) => drop(sides),
     }
     drop(held);
 }
@@ -147,12 +152,19 @@ enum End {
 }
 
 /// Moves bytes and takes them into account.
-fn step(worker: &Worker, relay: &mut Relay, clock: &mut Clock, tally: &mut Tally, cx: &mut Context<'_>) -> Poll<End> {
+fn step(
+    worker: &Worker,
+    relay: &mut Relay,
+    sides: &Sides,
+    clock: &mut Clock,
+    tally: &mut Tally,
+    cx: &mut Context<'_>,
+) -> Poll<End> {
     let before = relay.progress();
     let polled = {
         let mut buffer = worker.copy_buffer.borrow_mut();
         buffer.resize(COPY_BUFFER_BYTES, 0);
-        relay.poll(cx, &mut buffer)
+        relay.poll(cx, sides, &mut buffer)
     };
     if relay.progress() != before {
         clock.touch(Instant::now());
