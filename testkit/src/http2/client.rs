@@ -35,8 +35,6 @@ impl Http2Client {
     /// When nobody listens.
     pub async fn connect(address: SocketAddr) -> anyhow::Result<(Self, JoinHandle<Result<(), h2::Error>>)> {
         let stream = TcpStream::connect(address).await.context("connect")?;
-        // Small frames must not wait for acknowledgements.
-        stream.set_nodelay(true)?;
         let (sender, connection) = h2::client::handshake(stream).await.context("handshake")?;
         Ok((Self { sender }, tokio::spawn(connection)))
     }
