@@ -7,7 +7,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hdrhistogram::Histogram;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -250,7 +249,6 @@ fn outcome(
     let elapsed = sending.max(since_start(
         done.iter().map(|thread| thread.ended_ns).max().unwrap_or_default(),
     ));
-    let p99 = |histogram: &Histogram<u64>| Duration::from_micros(histogram.value_at_quantile(0.99));
     let out_of_resources = tally.errors().filter(|(_, kind, _)| *kind == Kind::Local);
     let mut verdict = judge(&Signs {
         open_loop: settings.profile.is_some(),
@@ -258,7 +256,7 @@ fn outcome(
         held_up: longest(|thread| thread.held_up_ns),
         stops_share: longest(|thread| thread.stops_ns).div_duration_f64(elapsed),
         own_delay_p99: own_delay(&tally.pacing).max(own_delay(&tally.pulse)),
-        latency_p99: p99(&tally.latency),
+        latency_p99: Duration::from_micros(tally.latency.value_at_quantile(0.99)),
         cpu_share: longest(|thread| thread.cpu_sending_ns).div_duration_f64(sending),
         waiting_share: longest(|thread| thread.waited_ns.unwrap_or_default()).div_duration_f64(sending),
         out_of_resources: out_of_resources.map(|(.., count)| count).sum(),

@@ -243,7 +243,6 @@ impl Drop for Exchange {
     }
 }
 
-/// Size of header lines on the wire: name, value, colon, blank and line end.
 /// The size of a request's head as HTTP/1 writes it, short of its empty line.
 pub(crate) fn request_head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap) -> u64 {
     /// What a request line has besides its method and path: two spaces, the version, the end of the line.
@@ -251,6 +250,7 @@ pub(crate) fn request_head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap
     (method.as_str().len() + uri.path().len() + REST) as u64 + head_bytes(headers)
 }
 
+/// Size of header lines on the wire: name, value, colon, blank and line end.
 pub(crate) fn head_bytes(headers: &HeaderMap) -> u64 {
     headers
         .iter()

@@ -59,11 +59,7 @@ pub(super) async fn acquire(
         exchange.clear_active();
     }
     // Before the box: a refusal is cheap.
-    let admission = &cluster.state.admission;
-    let pending = match admission.pending_now(Wants::Connection) {
-        Some(decided) => decided?,
-        None => Box::pin(admission.pending_soon(Wants::Connection)).await?,
-    };
+    let pending = cluster.state.admission.pending(Wants::Connection).await?;
     // Boxed: requests that find an idle connection do not carry its size.
     Box::pin(connect_or_wait(worker, cluster, endpoint, pending, tries, exchange)).await
 }

@@ -111,11 +111,7 @@ impl Http2Pool {
             return Ok(lease);
         }
         // Before the box: a refusal is cheap.
-        let admission = &cluster.state.admission;
-        let _pending = match admission.pending_now(Wants::Stream) {
-            Some(decided) => decided?,
-            None => Box::pin(admission.pending_soon(Wants::Stream)).await?,
-        };
+        let _pending = cluster.state.admission.pending(Wants::Stream).await?;
         // Boxed: requests that find a place do not carry its size.
         Box::pin(self.dial_or_wait(worker, cluster, endpoint, &shared, asked)).await
     }

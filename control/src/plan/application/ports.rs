@@ -34,7 +34,7 @@ pub(super) fn served(context: &Context<'_>, modes: &PeerModes<'_>) -> Vec<Served
     let scope = context.scope;
     let sidecar = context.outbound.sidecar.as_ref();
     let targets = targets::targets(context);
-    let served: Vec<Served> = match sidecar {
+    let mut served: Vec<Served> = match sidecar {
         Some(sidecar) if !sidecar.spec.ingress.is_empty() => {
             let listeners = sidecar.spec.ingress.iter().enumerate();
             listeners
@@ -70,11 +70,10 @@ pub(super) fn served(context: &Context<'_>, modes: &PeerModes<'_>) -> Vec<Served
             all.collect()
         }
     };
-    let decided = served.into_iter().map(|mut one| {
+    for one in &mut served {
         one.port.peers = peers::peers(modes.of(one.port.port));
-        one
-    });
-    decided.collect()
+    }
+    served
 }
 
 fn of_target(

@@ -5,7 +5,7 @@
 //! How it is used, in the order of an attempt:
 //! 1. With a connection, be it an idle one of this worker ([`Pool::take`](super::pool::Pool::take)), the request counts against
 //!    `max_requests`: [`ActiveGuard::admit`](super::endpoint::ActiveGuard::admit).
-//! 2. Otherwise the request is pending until it has a connection: [`Admission::pending_now`].
+//! 2. Otherwise the request is pending until it has a connection: [`Admission::pending`].
 //! 3. [`Admission::try_connection`] gives the permit to open one, as long as the limit is not reached and nobody waits.
 //!    The socket owns the permit ([`PermittedStream`]), so that it comes back after the close, wherever the socket goes.
 //! 4. At the limit, [`Admission::wait`] resolves to a permit or to an open connection that somebody gave up, and

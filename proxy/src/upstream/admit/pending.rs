@@ -21,22 +21,31 @@ pub(crate) enum Wants {
 }
 
 impl Admission {
-    /// A request waits from now until the permit is dropped, for what it wants and while that is being opened. `None` if it
-    /// is not known yet whether it may: a connection that is idle, or a stream that is free, goes to one who waits. While that
-    /// is on its way, perhaps between two workers, a place is about to become free, and nobody is refused for want of one.
-    pub(crate) fn pending_now(&self, wants: Wants) -> Option<Result<PendingPermit<'_>, Overflow>> {
-        if let Some(permit) = self.pending.try_acquire() {
-            return Some(Ok(PendingPermit::new(self, permit)));
+    /// A request waits from now until the permit is dropped, for what it wants and while that is being opened. Where a
+    /// connection is idle, or a stream free, it is on its way to one who waits, perhaps between two workers: a place is about
+    /// to become free, and nobody is refused for want of one.
+    ///
+    /// Cancel safe: nothing is held before it resolves.
+    pub(crate) async fn pending(&self, wants: Wants) -> Result<PendingPermit<'_>, Overflow> {
+        match self.pending_now(wants) {
+            Some(decided) => decided,
+            // Boxed: few have to look again.
+            None => Box::pin(self.pending_soon(wants)).await,
+        }
+    }
+
+    /// `None` if it is not known yet whether the request may wait.
+    fn pending_now(&self, wants: Wants) -> Option<Result<PendingPermit<'_>, Overflow>> {
+        if let Some(permit) = self.try_pending() {
+            return Some(Ok(permit));
         }
         let may_change = self.has_free(wants) && self.pending.max() > 0;
         // Once more, as it counts the refusal: a place may be free since the first look.
-        (!may_change).then(|| self.pending())
+        (!may_change).then(|| self.pending_or_refused())
     }
 
-    /// The answer to [`Admission::pending_now`] when it is known.
-    ///
-    /// Cancel safe: nothing is held before it resolves.
-    pub(crate) async fn pending_soon(&self, wants: Wants) -> Result<PendingPermit<'_>, Overflow> {
+    /// The answer when it is known.
+    async fn pending_soon(&self, wants: Wants) -> Result<PendingPermit<'_>, Overflow> {
         for _ in 0..LOOKS_MAX {
             let place = self.place.notified();
             if let Some(decided) = self.pending_now(wants) {
@@ -45,17 +54,19 @@ impl Admission {
             // Whether told or not, it looks again.
             tokio::time::timeout(LOOK_AFTER, place).await.ok();
         }
-        self.pending()
+        self.pending_or_refused()
     }
 
-    fn pending(&self) -> Result<PendingPermit<'_>, Overflow> {
-        match self.pending.try_acquire() {
-            Some(permit) => Ok(PendingPermit::new(self, permit)),
-            None => {
-                self.refused.pending.increment();
-                Err(Overflow::Pending)
-            }
-        }
+    fn pending_or_refused(&self) -> Result<PendingPermit<'_>, Overflow> {
+        self.try_pending().ok_or_else(|| {
+            self.refused.pending.increment();
+            Overflow::Pending
+        })
+    }
+
+    fn try_pending(&self) -> Option<PendingPermit<'_>> {
+        let permit = self.pending.try_acquire()?;
+        Some(PendingPermit::new(self, permit))
     }
 
     /// Whether fewer requests are in flight than could be. A connection that has just closed counts for a moment more; where a
